@@ -56,11 +56,11 @@ static inline void clean_file_fn(FILE **file)
 #define clean_file clean(clean_file_fn)
 
 /* Hands a pointer or fd out of a scope that would free it. */
-#define steal_ptr(p)                                                                               \
-	({                                                                                         \
-		__typeof__(p) stolen_ = (p);                                                       \
-		(p) = NULL;                                                                        \
-		stolen_;                                                                           \
+#define steal_ptr(p)                         \
+	({                                   \
+		__typeof__(p) stolen_ = (p); \
+		(p) = NULL;                  \
+		stolen_;                     \
 	})
 
 static inline int steal_fd(int *fd)
