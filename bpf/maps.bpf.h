@@ -11,8 +11,8 @@
 #include <bpf/bpf_helpers.h>
 
 /* Set between open and load. Powers of two; the counters array has stripes * slots entries. */
-const volatile u32 pw_slots = PW_SLOTS_DEFAULT;
-const volatile u32 pw_stripe_mask;
+const volatile __u32 pw_slots = PW_SLOTS_DEFAULT;
+const volatile __u32 pw_stripe_mask;
 
 /* Changed at run time through the mapping of .bss: no system call, so the sentinel may do it, too. */
 struct pw_settings pw_settings;
@@ -24,7 +24,7 @@ struct pw_node_pids pw_node_pids;
  * A group of slots in which a slot was ever claimed: what the reader has to look at. A byte that is only
  * ever set to 1 needs no atomic maximum, which a high-water mark would (and 5.10 has none).
  */
-u8 pw_used_groups[PW_GROUPS_MAX];
+__u8 pw_used_groups[PW_GROUPS_MAX];
 
 /*
  * Stripe-major: index = stripe * pw_slots + css id, so that CPUs in different stripes never share a cache

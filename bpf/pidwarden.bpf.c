@@ -43,6 +43,8 @@ static __always_inline void claim(struct pw_owner *owner, const struct cgroup_su
 
 	/* CPUs that claim at the same time write the same values: a css id has one live owner. */
 	owner->parent_id = css_parent_id(css);
+	/* A CPU that saw the former owner may have said "contested" after user space emptied the slot. */
+	owner->state = PW_SLOT_LIVE;
 	owner->cgroup_id = cgroup_id;
 	if (group < PW_GROUPS_MAX)
 		pw_used_groups[group] = 1;
