@@ -61,7 +61,8 @@ void buf_add(struct buf *buf, const void *data, size_t len)
 {
 	if (buf_reserve(buf, len) < 0)
 		return;
-	memcpy(buf->data + buf->len, data, len);
+	if (len > 0) /* memcpy() from NULL is undefined even then */
+		memcpy(buf->data + buf->len, data, len);
 	buf->len += len;
 	buf->data[buf->len] = '\0';
 }
@@ -178,6 +179,29 @@ void buf_utf8(struct buf *buf, const char *str)
 	}
 }
 
+/*
+ * Code points of two and more bytes that steer a display instead of standing on it: C1 controls
+ * (U+009B is CSI to some terminals), line and paragraph separators (a line break to some log
+ * readers) and the marks that turn the direction of text around. 0: none of them.
+ */
+static unsigned int steering_mark(const char *str, size_t n)
+{
+	const unsigned char *s = (const unsigned char *)str;
+	unsigned int c;
+
+	if (n == 2) {
+		c = (s[0] & 0x1fU) << 6 | (s[1] & 0x3fU);
+		return c < 0xa0 || c == 0x61c ? c : 0;
+	}
+	if (n != 3)
+		return 0;
+	c = (s[0] & 0x0fU) << 12 | (s[1] & 0x3fU) << 6 | (s[2] & 0x3fU);
+	return c == 0x200e || c == 0x200f || (c >= 0x2028 && c <= 0x202e) ||
+			       (c >= 0x2066 && c <= 0x2069) ?
+		       c :
+		       0;
+}
+
 void buf_json_string(struct buf *buf, const char *str)
 {
 	size_t left = strlen(str);
@@ -195,6 +219,8 @@ void buf_json_string(struct buf *buf, const char *str)
 			buf_char(buf, (char)c);
 		} else if (c < 0x20 || c == 0x7f) {
 			buf_printf(buf, "\\u%04x", c);
+		} else if (steering_mark(str, n) > 0) {
+			buf_printf(buf, "\\u%04x", steering_mark(str, n));
 		} else {
 			buf_add(buf, str, n);
 		}
@@ -217,9 +243,8 @@ void buf_printable(struct buf *buf, const char *str)
 			n = 1;
 		} else if (c < 0x20 || c == 0x7f) {
 			buf_printf(buf, "\\x%02x", c);
-		} else if (n == 2 && c == 0xc2 && (unsigned char)str[1] < 0xa0) {
-			/* C1 controls: U+009B is CSI to some terminals. */
-			buf_printf(buf, "\\u%04x", (unsigned char)str[1]);
+		} else if (steering_mark(str, n) > 0) {
+			buf_printf(buf, "\\u%04x", steering_mark(str, n));
 		} else {
 			buf_add(buf, str, n);
 		}

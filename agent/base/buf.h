@@ -41,10 +41,12 @@ void buf_vprintf(struct buf *buf, const char *fmt, va_list args)
 size_t utf8_sequence(const char *s, size_t len);
 /* Appends @str as UTF-8: every byte that belongs to no valid sequence becomes U+FFFD. */
 void buf_utf8(struct buf *buf, const char *str);
-/* Appends a JSON string with its quotes; control characters are escaped, bad UTF-8 replaced. */
+/* Appends a JSON string with its quotes; what buf_printable() makes harmless is escaped here too, so
+ * that JSON in a terminal or log is as harmless; bad UTF-8 is replaced. */
 void buf_json_string(struct buf *buf, const char *str);
 /* Appends text that may come from a pod so that a terminal or log shows it harmlessly: controls
- * (ESC, newline, C1) become \xNN, bad UTF-8 U+FFFD. */
+ * (ESC, newline) become \xNN, C1 controls, line separators and direction marks \uNNNN, bad UTF-8
+ * U+FFFD. */
 void buf_printable(struct buf *buf, const char *str);
 
 #endif

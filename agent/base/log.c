@@ -2,14 +2,17 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/buf.h"
 
-/* Longer messages are cut: a line must fit one write to a pipe (PIPE_BUF) to stay whole. */
+/* Longer messages are cut, and cut again when escapes made them longer: a line must fit one write
+ * to a pipe (PIPE_BUF) to stay whole. */
 #define LOG_MESSAGE_MAX 2048
 
 /* Set before the threads start, read by all of them. */
@@ -58,13 +61,33 @@ static void write_stderr(const char *line, size_t len)
 	}
 }
 
+static void render(struct buf *line, enum log_level level, const struct timespec *now,
+		   const char *message)
+{
+	char when[40];
+	struct tm tm;
+
+	gmtime_r(&now->tv_sec, &tm);
+	strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%S", &tm);
+	if (log_state.format == LOG_FORMAT_JSON) {
+		buf_printf(line, "{\"time\":\"%s.%03ldZ\",\"level\":\"%s\",\"msg\":", when,
+			   now->tv_nsec / 1000000, level_names[level]);
+		buf_json_string(line, message);
+		buf_str(line, "}\n");
+	} else {
+		buf_printf(line, "%s.%03ldZ %-5s ", when, now->tv_nsec / 1000000,
+			   level_names[level]);
+		buf_printable(line, message);
+		buf_char(line, '\n');
+	}
+}
+
 void log_msg(enum log_level level, const char *fmt, ...)
 {
-	char message[LOG_MESSAGE_MAX], when[40];
+	char message[LOG_MESSAGE_MAX];
 	int saved = errno;
 	struct timespec now;
 	struct buf line;
-	struct tm tm;
 	va_list args;
 
 	if (!log_enabled(level))
@@ -75,19 +98,12 @@ void log_msg(enum log_level level, const char *fmt, ...)
 	va_end(args);
 
 	clock_gettime(CLOCK_REALTIME, &now);
-	gmtime_r(&now.tv_sec, &tm);
-	strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%S", &tm);
-	buf_init(&line, 4 * LOG_MESSAGE_MAX);
-	if (log_state.format == LOG_FORMAT_JSON) {
-		buf_printf(&line, "{\"time\":\"%s.%03ldZ\",\"level\":\"%s\",\"msg\":", when,
-			   now.tv_nsec / 1000000, level_names[level]);
-		buf_json_string(&line, message);
-		buf_str(&line, "}\n");
-	} else {
-		buf_printf(&line, "%s.%03ldZ %-5s ", when, now.tv_nsec / 1000000,
-			   level_names[level]);
-		buf_printable(&line, message);
-		buf_char(&line, '\n');
+	buf_init(&line, PIPE_BUF);
+	render(&line, level, &now, message);
+	while (line.err == -EFBIG) {
+		message[strlen(message) / 2] = '\0';
+		buf_reset(&line);
+		render(&line, level, &now, message);
 	}
 	if (line.err == 0) {
 		if (log_state.sink)

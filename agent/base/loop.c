@@ -26,6 +26,7 @@ struct loop_timer {
 	int64_t due_ms; /* monotonic; -1: disarmed */
 	int64_t interval_ms; /* 0: once */
 	struct loop_timer *next;
+	uint64_t round; /* set inside this round: not before the next */
 	bool dead; /* freed inside a round: unlinked at its end */
 };
 
@@ -41,6 +42,7 @@ struct loop {
 	size_t n_prepares;
 	int64_t now_ms;
 	int64_t longest_ms;
+	uint64_t round;
 	bool running;
 	bool dispatching;
 };
@@ -191,12 +193,14 @@ void loop_timer_free(struct loop_timer *timer)
 void loop_timer_set(struct loop_timer *timer, int64_t delay_ms)
 {
 	timer->interval_ms = 0;
+	timer->round = timer->loop->round;
 	timer->due_ms = clock_mono_ms() + (delay_ms > 0 ? delay_ms : 0);
 }
 
 void loop_timer_every(struct loop_timer *timer, int64_t interval_ms)
 {
 	timer->interval_ms = interval_ms > 0 ? interval_ms : 1;
+	timer->round = timer->loop->round;
 	timer->due_ms = clock_mono_ms() + timer->interval_ms;
 }
 
@@ -232,7 +236,8 @@ static void timers_run(struct loop *loop)
 {
 	/* A timer added by a callback goes to the list's head: not run in this round. */
 	for (struct loop_timer *timer = loop->timers; timer; timer = timer->next) {
-		if (timer->dead || timer->due_ms < 0 || timer->due_ms > loop->now_ms)
+		if (timer->dead || timer->due_ms < 0 || timer->due_ms > loop->now_ms ||
+		    timer->round == loop->round)
 			continue;
 		if (timer->interval_ms > 0) {
 			int64_t late = loop->now_ms - timer->due_ms;
@@ -278,6 +283,7 @@ int loop_run_once(struct loop *loop, int64_t max_wait_ms)
 	if (n < 0 && errno != EINTR)
 		return -errno;
 	loop->now_ms = clock_mono_ms();
+	loop->round++;
 	loop->dispatching = true;
 	for (int i = 0; i < n; i++) {
 		int fd = (int)(uint32_t)events[i].data.u64;

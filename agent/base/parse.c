@@ -79,44 +79,79 @@ int parse_duration_ms(const char *str, int64_t *ret_ms)
 	return 0;
 }
 
+/* Exactly @n digits at *at, then @end unless that is NUL; moved past both. */
+static int take_field(const char **at, size_t n, char end, int *ret_value)
+{
+	const char *s = *at;
+	int value = 0;
+
+	for (; n > 0; n--, s++) {
+		if (*s < '0' || *s > '9')
+			return -EINVAL;
+		value = value * 10 + (*s - '0');
+	}
+	if (end != '\0' && *s++ != end)
+		return -EINVAL;
+	*at = s;
+	*ret_value = value;
+	return 0;
+}
+
+static int month_days(int year, int month)
+{
+	static const int days[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
+
+	if (month == 2 && year % 4 == 0 && (year % 100 != 0 || year % 400 == 0))
+		return 29;
+	return days[month - 1];
+}
+
+/* Not strptime(3): that skips white space, takes short fields and the 31st of February. */
 int parse_rfc3339_ms(const char *str, int64_t *ret_wall_ms)
 {
-	uint64_t value;
+	int year, month, day, hour, minute, second;
 	int64_t offset_s = 0, ms = 0;
-	struct tm tm = { 0 };
-	const char *rest;
-	time_t t;
+	struct tm tm;
 
-	rest = strptime(str, "%Y-%m-%dT%H:%M:%S", &tm);
-	if (!rest)
+	if (take_field(&str, 4, '-', &year) < 0 || take_field(&str, 2, '-', &month) < 0 ||
+	    take_field(&str, 2, 'T', &day) < 0 || take_field(&str, 2, ':', &hour) < 0 ||
+	    take_field(&str, 2, ':', &minute) < 0 || take_field(&str, 2, '\0', &second) < 0)
 		return -EINVAL;
-	if (*rest == '.') {
+	/* Second 60 is a leap second. */
+	if (month < 1 || month > 12 || day < 1 || day > month_days(year, month) || hour > 23 ||
+	    minute > 59 || second > 60)
+		return -EINVAL;
+	if (*str == '.') {
 		int64_t scale = 100;
 
-		rest++;
-		if (*rest < '0' || *rest > '9')
+		str++;
+		if (*str < '0' || *str > '9')
 			return -EINVAL;
-		for (; *rest >= '0' && *rest <= '9'; rest++) {
-			ms += (*rest - '0') * scale;
+		for (; *str >= '0' && *str <= '9'; str++) {
+			ms += (*str - '0') * scale;
 			scale /= 10;
 		}
 	}
-	if (*rest == '+' || *rest == '-') {
-		int sign = *rest == '-' ? -1 : 1;
+	if (*str == '+' || *str == '-') {
+		int sign = *str == '-' ? -1 : 1, hours, minutes;
 
-		rest++;
-		if (take_digits(&rest, &value) < 0 || value > 23 || *rest != ':')
+		str++;
+		if (take_field(&str, 2, ':', &hours) < 0 || hours > 23 ||
+		    take_field(&str, 2, '\0', &minutes) < 0 || minutes > 59 || *str != '\0')
 			return -EINVAL;
-		offset_s = (int64_t)value * 3600;
-		rest++;
-		if (take_digits(&rest, &value) < 0 || value > 59 || *rest != '\0')
-			return -EINVAL;
-		offset_s = sign * (offset_s + (int64_t)value * 60);
-	} else if (strcmp(rest, "Z") != 0) {
+		offset_s = sign * (hours * 3600 + minutes * 60);
+	} else if (strcmp(str, "Z") != 0) {
 		return -EINVAL;
 	}
-	t = timegm(&tm);
-	*ret_wall_ms = ((int64_t)t - offset_s) * 1000 + ms;
+	tm = (struct tm){
+		.tm_year = year - 1900,
+		.tm_mon = month - 1,
+		.tm_mday = day,
+		.tm_hour = hour,
+		.tm_min = minute,
+		.tm_sec = second,
+	};
+	*ret_wall_ms = ((int64_t)timegm(&tm) - offset_s) * 1000 + ms;
 	return 0;
 }
 
