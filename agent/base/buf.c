@@ -98,7 +98,8 @@ void buf_vprintf(struct buf *buf, const char *fmt, va_list args)
 	if (buf_reserve(buf, 0) < 0)
 		return;
 	va_copy(again, args);
-	room = buf->size - buf->len;
+	/* Memory grows by doubling, so there may be more of it than the cap allows to use. */
+	room = (buf->max > 0 && buf->max < buf->size ? buf->max + 1 : buf->size) - buf->len;
 	len = vsnprintf(buf->data + buf->len, room, fmt, args);
 	if (len < 0) {
 		buf->err = -EINVAL;
