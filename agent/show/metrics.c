@@ -95,7 +95,7 @@ static void number(struct buf *out, double value)
 {
 	char text[32];
 
-	if (value == trunc(value) && fabs(value) < 9007199254740992.0) {
+	if (fabs(value) < 9007199254740992.0 && value == (double)(int64_t)value) {
 		if (value < 0)
 			buf_char(out, '-');
 		buf_u64(out, (uint64_t)fabs(value));
