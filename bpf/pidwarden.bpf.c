@@ -13,7 +13,10 @@
 #include "maps.bpf.h"
 #include "shared.h"
 
-/* The depth of Kubernetes' cgroups is 5 to 7 (kubepods, QoS class, pod, container, and what runs inside). */
+/*
+ * The depth of Kubernetes' cgroups is 5 to 7 (kubepods, QoS class, pod, container, and what runs
+ * inside).
+ */
 #define WALK_MAX 16
 
 enum event {
@@ -43,7 +46,10 @@ static __always_inline void claim(struct pw_owner *owner, const struct cgroup_su
 
 	/* CPUs that claim at the same time write the same values: a css id has one live owner. */
 	owner->parent_id = css_parent_id(css);
-	/* A CPU that saw the former owner may have said "contested" after user space emptied the slot. */
+	/*
+	 * A CPU that saw the former owner may have said "contested" after user space emptied the
+	 * slot.
+	 */
 	owner->state = PW_SLOT_LIVE;
 	owner->cgroup_id = cgroup_id;
 	if (group < PW_GROUPS_MAX)
@@ -74,9 +80,9 @@ static __always_inline u32 charged_slot(const struct cgroup_subsys_state *css)
 		return slot;
 	}
 	/*
-	 * The css id went to another cgroup without a fold between: the ring was full at rmdir, or pids was
-	 * taken out of cgroup.subtree_control, which removes the css and not the directory. User space
-	 * empties the slot; until then the counts must not mix.
+	 * The css id went to another cgroup without a fold between: the ring was full at rmdir,
+	 * or pids was taken out of cgroup.subtree_control, which removes the css and not the
+	 * directory. User space empties the slot; until then the counts must not mix.
 	 */
 	if (owner->state == PW_SLOT_LIVE)
 		owner->state = PW_SLOT_CONTESTED;
@@ -112,9 +118,10 @@ static __always_inline void count(const struct cgroup_subsys_state *css, enum ev
 }
 
 /*
- * One record per arming: CPUs that cross at the same moment may each send one, with the same seq, and the
- * reader keeps the first. @seq was read before the other fields of the wire and armed_seq is written
- * after them, so that a record mixed from two armings carries the older seq and is discarded.
+ * One record per arming: CPUs that cross at the same moment may each send one, with the same seq,
+ * and the reader keeps the first. @seq was read before the other fields of the wire and armed_seq
+ * is written after them, so that a record mixed from two armings carries the older seq and is
+ * discarded.
  */
 static __always_inline void trip(struct pw_wire *wire, u32 limit, u64 seq, u64 value, u64 threshold,
 				 u64 cgroup_id)
@@ -230,8 +237,10 @@ int BPF_PROG(pw_exit, struct task_struct *task)
 	return 0;
 }
 
-/* Adds one counter of all stripes up and takes off what it saw: an event that comes late (a task moved
- * out of the cgroup between two instructions of count()) is kept, not overwritten. */
+/*
+ * Adds one counter of all stripes up and takes off what it saw: an event that comes late (a task
+ * moved out of the cgroup between two instructions of count()) is kept, not overwritten.
+ */
 static __always_inline u64 take(u64 *counter)
 {
 	u64 value = *(volatile u64 *)counter;
@@ -269,10 +278,11 @@ static __always_inline void take_slot(u32 slot, struct pw_counters *sum)
  *                                 offline_css() clears cgrp->subsys[], and which needs cgroup_mutex
  *   trace_cgroup_rmdir()          here, so subsys[] and the css id are still the cgroup's own
  *   cgroup_kn_unlock()
- * The css id may be given to the next cgroup a moment later: what is not folded now would be mixed up.
+ * The css id may be given to the next cgroup a moment later: what is not folded now would be
+ * mixed up.
  *
- * A cgroup that never had an event is reported, too: user space hands its removed children's counts on
- * to the parent at that moment.
+ * A cgroup that never had an event is reported, too: user space hands its removed children's
+ * counts on to the parent at that moment.
  */
 SEC("tp_btf/cgroup_rmdir")
 int BPF_PROG(pw_rmdir, struct cgroup *cgrp)
@@ -319,8 +329,9 @@ int BPF_PROG(pw_rmdir, struct cgroup *cgrp)
 }
 
 /*
- * Never attached: user space runs it by BPF_PROG_TEST_RUN when it wants the figures (5.10 and later).
- * There are no typed loads from bpf_get_current_task(), and its typed sibling came with 5.11.
+ * Never attached: user space runs it by BPF_PROG_TEST_RUN when it wants the figures (5.10 and
+ * later). There are no typed loads from bpf_get_current_task(), and its typed sibling came with
+ * 5.11.
  */
 SEC("raw_tp")
 int pw_node(void *ctx)
@@ -330,7 +341,10 @@ int pw_node(void *ctx)
 
 	ns = BPF_CORE_READ(task, thread_pid, numbers[0].ns);
 	pw_node_pids.allocated = BPF_CORE_READ(ns, pid_allocated) & ~PIDNS_ADDING;
-	/* Per namespace since 7863dcc72d0f "pid: allow pid_max to be set per pid namespace" (6.14). */
+	/*
+	 * Per namespace since 7863dcc72d0f "pid: allow pid_max to be set per pid namespace"
+	 * (6.14).
+	 */
 	if (bpf_core_field_exists(ns->pid_max))
 		pw_node_pids.pid_max = (u64)BPF_CORE_READ(ns, pid_max);
 	pw_node_pids.has_pids_controller = has_pids_controller();

@@ -36,7 +36,10 @@ _Static_assert(sizeof(struct pw_counters) == 32, "shared with BPF");
 
 enum pw_slot_state {
 	PW_SLOT_LIVE = 0,
-	/* A second cgroup came with the same css id: the owner's css is gone, its cgroup perhaps not. */
+	/*
+	 * A second cgroup came with the same css id: the owner's css is gone, its cgroup perhaps
+	 * not.
+	 */
 	PW_SLOT_CONTESTED = 1,
 	/* The owner's directory was removed, but the ring had no room for the fold. */
 	PW_SLOT_GONE = 2,
@@ -50,7 +53,10 @@ struct pw_owner {
 };
 _Static_assert(sizeof(struct pw_owner) == 24, "shared with BPF");
 
-/* Every record of the ring `rare` opens with its kind, so that a reader can skip what it does not know. */
+/*
+ * Every record of the ring `rare` opens with its kind, so that a reader can skip what it does not
+ * know.
+ */
 enum pw_rare_kind {
 	PW_RARE_FOLD = 1,
 };
@@ -71,9 +77,9 @@ enum pw_trip_limit {
 };
 
 /*
- * One trip wire. User space writes armed_seq, BPF writes fired_seq, and the wire is armed while they
- * differ: with a single flag for both, a program that is late to say "fired" could undo a new arming,
- * and the kernels before 5.12 have no compare-and-exchange to prevent that.
+ * One trip wire. User space writes armed_seq, BPF writes fired_seq, and the wire is armed while
+ * they differ: with a single flag for both, a program that is late to say "fired" could undo a
+ * new arming, and the kernels before 5.12 have no compare-and-exchange to prevent that.
  */
 struct pw_wire {
 	__u64 armed_seq;
@@ -104,7 +110,7 @@ _Static_assert(sizeof(struct pw_trip) == 64, "shared with BPF");
 
 struct pw_errors {
 	__u64 overflow_events; /* css id beyond the slots */
-	__u64 slot_conflicts; /* slot owned by another cgroup; the event went to the overflow slot */
+	__u64 slot_conflicts; /* slot owned by another cgroup: charged to the overflow slot */
 	__u64 lost_folds; /* no room in the ring at rmdir; the slot keeps the counts */
 	__u64 lost_trips; /* no room in the ring; the wire stays armed */
 	__u64 failed_lookups; /* an array lookup gave NULL: must stay 0 */

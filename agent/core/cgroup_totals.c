@@ -61,8 +61,10 @@ static bool is_zero(const struct task_totals *t)
 
 static uint32_t bucket_of(const struct cgroup_totals *totals, uint64_t id)
 {
-	/* Directory ids are small and dense; Fibonacci hashing spreads them. The kernel chooses them, so
-	 * nobody can aim at a bucket. */
+	/*
+	 * Directory ids are small and dense; Fibonacci hashing spreads them. The kernel chooses
+	 * them, so nobody can aim at a bucket.
+	 */
 	return (uint32_t)((id * 0x9E3779B97F4A7C15ULL) >> 32) & (totals->size - 1);
 }
 
@@ -174,7 +176,7 @@ static uint32_t insert(struct cgroup_totals *totals, uint64_t id)
 	return i;
 }
 
-static void delete (struct cgroup_totals *totals, uint32_t i)
+static void forget(struct cgroup_totals *totals, uint32_t i)
 {
 	struct entry *entry = &totals->entries[i];
 	uint32_t *link = &totals->buckets[bucket_of(totals, entry->total.id)];
@@ -228,8 +230,11 @@ void cgroup_totals_settle(struct cgroup_totals *totals)
 		if (totals->first_gone == NONE)
 			totals->last_gone = NONE;
 		totals->n_gone--;
-		/* Deleted first, so that there is room for a parent that never had an event itself. */
-		delete (totals, i);
+		/*
+		 * Deleted first, so that there is room for a parent that never had an event
+		 * itself.
+		 */
+		forget(totals, i);
 		inherit(totals, parent_id, &counts);
 	}
 }
@@ -297,7 +302,10 @@ void cgroup_totals_fold(struct cgroup_totals *totals, uint64_t id, uint64_t pare
 		return;
 	}
 	add_totals(&totals->entries[i].folded, counts);
-	/* The slot that was live at the last look is this one; a second one is seen again at the next. */
+	/*
+	 * The slot that was live at the last look is this one; a second one is seen again at the
+	 * next.
+	 */
 	totals->entries[i].live = (struct task_totals){ 0 };
 	totals->entries[i].live_next = (struct task_totals){ 0 };
 	update_own(&totals->entries[i]);

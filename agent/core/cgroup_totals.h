@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Exact, never falling totals per pids cgroup out of counter slots that are read, emptied and given to
- * other cgroups; and nothing is lost when a cgroup goes: its parent inherits.
+ * Exact, never falling totals per pids cgroup out of counter slots that are read, emptied and
+ * given to other cgroups; and nothing is lost when a cgroup goes: its parent inherits.
  * Refuses: reading anything, and knowing which cgroup is a pod.
  *
- * Conservation: the sum over all entries of (own + inherited), plus what was settled past the root,
- * plus the unattributed, is everything ever counted. So the total of a subtree is the sum over the
- * entries whose directories are in it, also for cgroups that came and went between two ticks.
+ * Conservation: the sum over all entries of (own + inherited), plus what was settled past the
+ * root, plus the unattributed, is everything ever counted. So the total of a subtree is the sum
+ * over the entries whose directories are in it, also for cgroups that came and went between two
+ * ticks.
  *
- * Per tick: cgroup_totals_begin(), folds and live slots as they are found, cgroup_totals_end(). Folds
- * may also come between ticks.
+ * Per tick: cgroup_totals_begin(), folds and live slots as they are found, cgroup_totals_end().
+ * Folds may also come between ticks.
  */
 #ifndef PIDWARDEN_CORE_CGROUP_TOTALS_H
 #define PIDWARDEN_CORE_CGROUP_TOTALS_H
@@ -31,9 +32,10 @@ struct cgroup_total {
 struct cgroup_totals_stats {
 	size_t entries;
 	size_t gone;
-	size_t untracked; /* live cgroups the last tick had no room for; their counts come with the fold */
-	uint64_t
-		forced_settles; /* gone entries settled for want of room, before the caller saw them */
+	/* Live cgroups the last tick had no room for; their counts come with the fold. */
+	size_t untracked;
+	/* Gone entries settled for want of room, before the caller saw them. */
+	uint64_t forced_settles;
 };
 
 struct cgroup_totals;
@@ -58,13 +60,21 @@ void cgroup_totals_fold(struct cgroup_totals *totals, uint64_t id, uint64_t pare
 void cgroup_totals_unattributed(struct cgroup_totals *totals, const struct task_totals *counts);
 void cgroup_totals_end(struct cgroup_totals *totals);
 
-/* Hands every gone entry's counts to its parent, oldest first (children before parents), and forgets
- * the entry. Call it once a tick, after the gone ones were looked at. */
+/*
+ * Hands every gone entry's counts to its parent, oldest first (children before parents), and
+ * forgets the entry. Call it once a tick, after the gone ones were looked at.
+ */
 void cgroup_totals_settle(struct cgroup_totals *totals);
-/* Marks @id gone though no fold said so (its directory is not there any more). -ENOENT. */
+/*
+ * Marks @id gone though no fold said so (its directory is not there any more). It must own no
+ * slot, or what that holds is counted twice: bpf_probe_reclaim() sees to it. -ENOENT.
+ */
 int cgroup_totals_mark_gone(struct cgroup_totals *totals, uint64_t id);
 
-/* NULL when nothing was counted in @id or inherited by it. Valid until the next call that changes. */
+/*
+ * NULL when nothing was counted in @id or inherited by it. Valid until the next call that
+ * changes.
+ */
 const struct cgroup_total *cgroup_totals_find(const struct cgroup_totals *totals, uint64_t id);
 /* Walks all entries: *@cursor starts at 0; NULL at the end. Nothing may change meanwhile. */
 const struct cgroup_total *cgroup_totals_next(const struct cgroup_totals *totals, size_t *cursor);

@@ -73,8 +73,8 @@ static int map_memory(struct bpf_probe *probe)
 
 static int open_rings(struct bpf_probe *probe)
 {
-	probe->rare = ring_buffer__new(bpf_map__fd(probe->skel->maps.rare), bpf_probe_on_rare, probe,
-				       NULL);
+	probe->rare = ring_buffer__new(bpf_map__fd(probe->skel->maps.rare), bpf_probe_on_rare,
+				       probe, NULL);
 	if (!probe->rare)
 		return -errno;
 	probe->trips = ring_buffer__new(bpf_map__fd(probe->skel->maps.trips), bpf_probe_on_trip,
@@ -111,7 +111,9 @@ static int set_up(struct bpf_probe *probe, const struct bpf_probe_options *optio
 	probe->programs[4] = probe->skel->progs.pw_node;
 	_Static_assert(BPF_PROBE_PROGRAMS == 5, "one line each above");
 
-	/* Where the test run is not supported the answer is not known, and the counters may work. */
+	/*
+	 * Where the test run is not supported the answer is not known, and the counters may work.
+	 */
 	err = bpf_probe_node_pids(probe, &allocated, &pid_max);
 	if (!err && !probe->skel->bss->pw_node_pids.has_pids_controller)
 		return bpf_why_cause(ret_why, -EOPNOTSUPP,
@@ -130,8 +132,9 @@ int bpf_probe_new(const struct bpf_probe_options *options, struct bpf_probe **re
 	int err;
 
 	if (slots < PW_GROUP_SLOTS || slots > PW_SLOTS_MAX || (slots & (slots - 1)) != 0) {
-		*ret_why = (struct bpf_probe_error){ .err = -EINVAL,
-						     .text = "slots is not a power of two in range" };
+		*ret_why =
+			(struct bpf_probe_error){ .err = -EINVAL,
+						  .text = "slots is not a power of two in range" };
 		return -EINVAL;
 	}
 	probe = calloc(1, sizeof(*probe));

@@ -3,7 +3,7 @@
  * The counters' side of the probe: slots, folds, and the slots that user space has to empty itself.
  */
 #include <errno.h>
-#include <string.h>
+#include <stdbool.h>
 
 #include "read/bpf_probe_private.h"
 
@@ -53,8 +53,11 @@ int bpf_probe_read_slot(const struct bpf_probe *probe, uint32_t slot, struct pw_
 	if (id == 0)
 		return -ENOENT;
 	sum_stripes(probe, slot, &sum);
-	/* The sum belongs to @id only if the slot was not emptied and claimed by the next meanwhile. One
-	 * that is being emptied gives too little, which cgroup_totals is prepared for. */
+	/*
+	 * The sum belongs to @id only if the slot was not emptied and claimed by the next
+	 * meanwhile. One that is being emptied gives too little, which cgroup_totals is prepared
+	 * for.
+	 */
 	__atomic_thread_fence(__ATOMIC_ACQUIRE);
 	if (__atomic_load_n(&owner->cgroup_id, __ATOMIC_RELAXED) != id)
 		return -EAGAIN;
@@ -80,16 +83,18 @@ static uint32_t next_used(const struct bpf_probe *probe, uint32_t slot)
 	return probe->slots;
 }
 
-#define for_each_used_slot(slot, probe)                                          \
-	for ((slot) = next_used((probe), 0); (slot) < (probe)->slots;            \
+#define for_each_used_slot(slot, probe)                               \
+	for ((slot) = next_used((probe), 0); (slot) < (probe)->slots; \
 	     (slot) = next_used((probe), (slot) + 1))
 
 int bpf_probe_slot_of(const struct bpf_probe *probe, uint64_t cgroup_id, uint32_t *ret_slot)
 {
 	uint32_t slot;
 
-	for_each_used_slot(slot, probe) {
-		if (__atomic_load_n(&probe->owners[slot].cgroup_id, __ATOMIC_RELAXED) == cgroup_id) {
+	for_each_used_slot(slot, probe)
+	{
+		if (__atomic_load_n(&probe->owners[slot].cgroup_id, __ATOMIC_RELAXED) ==
+		    cgroup_id) {
 			*ret_slot = slot;
 			return 0;
 		}
@@ -103,8 +108,8 @@ static uint64_t take(__u64 *counter)
 }
 
 /*
- * Empties a slot whose owner's css is dead: BPF sends the events of whoever has the css id now to the
- * overflow slot, until the owner is cleared, which is why that comes last.
+ * Empties a slot whose owner's css is dead: BPF sends the events of whoever has the css id now to
+ * the overflow slot, until the owner is cleared, which is why that comes last.
  */
 static void empty_slot(struct bpf_probe *probe, uint32_t slot, bool gone,
 		       struct cgroup_totals *totals)
@@ -143,7 +148,8 @@ static void empty_gone_slots(struct bpf_probe *probe, struct cgroup_totals *tota
 		return;
 	/* Remembered before the look: what is lost during it is found by the next. */
 	probe->lost_folds_seen = lost;
-	for_each_used_slot(slot, probe) {
+	for_each_used_slot(slot, probe)
+	{
 		if (__atomic_load_n(&probe->owners[slot].state, __ATOMIC_RELAXED) == PW_SLOT_GONE)
 			empty_slot(probe, slot, true, totals);
 	}
@@ -181,8 +187,21 @@ int bpf_probe_drain(struct bpf_probe *probe, struct cgroup_totals *totals)
 	return n;
 }
 
+/*
+ * A removed cgroup owns no slot: its own was emptied before the fold could be seen. If it does
+ * own one, that is from before pids was taken away and given back on v2, or a late event claimed
+ * it; left alone it would be counted again each tick after the cgroup was settled.
+ */
+static bool is_stale(const struct cgroup_totals *totals, uint64_t cgroup_id)
+{
+	const struct cgroup_total *total = cgroup_totals_find(totals, cgroup_id);
+
+	return total && total->gone;
+}
+
 int bpf_probe_update(struct bpf_probe *probe, struct cgroup_totals *totals)
 {
+	bool gone;
 	struct pw_counters counters;
 	struct task_totals live;
 	struct pw_owner owner;
@@ -190,14 +209,19 @@ int bpf_probe_update(struct bpf_probe *probe, struct cgroup_totals *totals)
 	int n;
 
 	cgroup_totals_begin(totals);
-	/* Folds first: a slot is empty before its record can be seen, so nothing is counted twice. */
+	/*
+	 * Folds first: a slot is empty before its record can be seen, so nothing is counted
+	 * twice.
+	 */
 	n = bpf_probe_drain(probe, totals);
-	for_each_used_slot(slot, probe) {
+	for_each_used_slot(slot, probe)
+	{
 		/* -ENOENT is a free slot, -EAGAIN one whose fold is in the ring by now. */
 		if (bpf_probe_read_slot(probe, slot, &owner, &counters))
 			continue;
-		if (owner.state != PW_SLOT_LIVE) {
-			empty_slot(probe, slot, owner.state == PW_SLOT_GONE, totals);
+		gone = owner.state == PW_SLOT_GONE || is_stale(totals, owner.cgroup_id);
+		if (gone || owner.state == PW_SLOT_CONTESTED) {
+			empty_slot(probe, slot, gone, totals);
 			continue;
 		}
 		live = to_totals(&counters);

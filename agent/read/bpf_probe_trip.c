@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The trip wires' side of the probe. Nothing here allocates or, but for the wait, enters the kernel: the
- * sentinel calls it when no PID and perhaps no memory is left.
+ * The trip wires' side of the probe. Nothing here allocates or, but for the wait, enters the
+ * kernel: the sentinel calls it when no PID and perhaps no memory is left.
  */
 #include <errno.h>
 
 #include "read/bpf_probe_private.h"
 
 /*
- * Off, fields, sequence number, on: a program that reads in between sees either the wire off, or the old
- * sequence number, with which its record is thrown away and the wire stays armed (struct pw_wire).
+ * Off, fields, sequence number, on: a program that reads in between sees either the wire off, or
+ * the old sequence number, with which its record is thrown away and the wire stays armed (struct
+ * pw_wire).
  */
 static void arm(struct bpf_probe *probe, uint32_t limit, uint64_t cgroup_id, uint64_t threshold)
 {

@@ -15,9 +15,10 @@
 #include "base/clean.h"
 
 #define BTF_PATH "/sys/kernel/btf/vmlinux"
-#define WITHOUT                                                                                    \
-	"Without BPF live tasks and limits are still exact (cgroup files); missing are the totals of " \
-	"processes, threads, execs and exits, the exact number of PIDs in use, and the trip wire."
+#define WITHOUT                                                                          \
+	"Without BPF live tasks and limits are still exact (cgroup files); missing are " \
+	"the totals of processes, threads, execs and exits, the exact number of PIDs "   \
+	"in use, and the trip wire."
 
 /* <linux/capability.h> of older distributions has no names for these. */
 enum {
@@ -31,7 +32,9 @@ enum {
 static char last_words[512];
 static libbpf_print_fn_t previous_print;
 
-/* Keeps the end of the text: the last warnings say what went wrong, the first that something did. */
+/*
+ * Keeps the end of the text: the last warnings say what went wrong, the first that something did.
+ */
 static void keep(const char *line)
 {
 	size_t len = strlen(line);
@@ -85,7 +88,10 @@ static bool has_capability(unsigned int capability)
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = { 0 };
 
-	/* Asked without libcap: one system call is not worth a library. If it fails, do not accuse. */
+	/*
+	 * Asked without libcap: one system call is not worth a library. If it fails, do not
+	 * accuse.
+	 */
 	if (syscall(SYS_capget, &header, data) < 0)
 		return true;
 	return data[capability / 32].effective & (1U << (capability % 32));
@@ -97,8 +103,11 @@ static bool in_user_namespace(void)
 	unsigned long inside, outside, count;
 	clean_file FILE *file = fopen("/proc/self/uid_map", "re");
 
-	if (!file || fscanf(file, "%lu %lu %lu", &inside, &outside, &count) != 3)
+	if (!file)
 		return false;
+	/* A namespace that was given no mapping yet has an empty map. */
+	if (fscanf(file, "%lu %lu %lu", &inside, &outside, &count) != 3)
+		return true;
 	return inside != 0 || outside != 0 || count != 4294967295UL;
 }
 
@@ -137,7 +146,8 @@ static void missing_capabilities(char *text, size_t size)
 	text[0] = '\0';
 	if (has_capability(CAP_NR_SYS_ADMIN) || (bpf && perfmon))
 		return;
-	snprintf(text, size, "missing capability %s%s%s (or CAP_SYS_ADMIN, which kernels before 5.8 want)",
+	snprintf(text, size,
+		 "missing capability %s%s%s (or CAP_SYS_ADMIN, which kernels before 5.8 want)",
 		 bpf ? "" : "CAP_BPF", bpf || perfmon ? "" : " and ", perfmon ? "" : "CAP_PERFMON");
 }
 
@@ -165,23 +175,27 @@ int bpf_why(struct bpf_probe_error *ret_why, const char *step, int err)
 	if (refused && in_user_namespace())
 		return bpf_why_cause(ret_why, err,
 				     "running in a user namespace, where bpf(2) is never allowed "
-				     "(hostUsers: true, or a container that is not rootless)");
+				     "(in Kubernetes: hostUsers: true)");
 	if (refused && in_lockdown())
-		return bpf_why_cause(ret_why, err,
-				     "kernel lockdown is in mode confidentiality, which forbids BPF tracing");
+		return bpf_why_cause(
+			ret_why, err,
+			"kernel lockdown is in mode confidentiality, which forbids BPF tracing");
 	if (refused && memlock_is_low())
-		return bpf_why_cause(ret_why, err,
-				     "RLIMIT_MEMLOCK is too low and CAP_SYS_RESOURCE, which may raise it, "
-				     "is missing (kernels before 5.11 charge BPF maps to it)");
+		return bpf_why_cause(
+			ret_why, err,
+			"RLIMIT_MEMLOCK is too low and CAP_SYS_RESOURCE, which may raise it, "
+			"is missing (kernels before 5.11 charge BPF maps to it)");
 	if (refused && has_seccomp_filter())
 		return bpf_why_cause(ret_why, err,
 				     "bpf(2) was refused, probably by the seccomp filter in force");
 	if (err == -ENOMEM)
-		return bpf_why_cause(ret_why, err,
-				     "no memory for the BPF maps (raise the container's memory limit)");
+		return bpf_why_cause(
+			ret_why, err,
+			"no memory for the BPF maps (raise the container's memory limit)");
 	if (uname(&uts) < 0)
 		snprintf(uts.release, sizeof(uts.release), "?");
-	snprintf(cause, sizeof(cause), "%s failed on kernel %.64s: %s (needed: tp_btf programs, "
+	snprintf(cause, sizeof(cause),
+		 "%s failed on kernel %.64s: %s (needed: tp_btf programs, "
 		 "BPF ring buffer and mappable arrays, in 5.10 and later)",
 		 step, uts.release, strerror(-err));
 	return bpf_why_cause(ret_why, err, cause);

@@ -12,7 +12,10 @@
 void bpf_why_begin(void);
 void bpf_why_end(void);
 
-/* @step: what failed ("loading the programs"), @err its negative errno. Before bpf_why_end(). Returns @err. */
+/*
+ * @step: what failed ("loading the programs"), @err its negative errno. Before bpf_why_end().
+ * Returns @err.
+ */
 int bpf_why(struct bpf_probe_error *ret_why, const char *step, int err);
 /* The same with the cause known. */
 int bpf_why_cause(struct bpf_probe_error *ret_why, int err, const char *cause);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Help for tests on the live kernel: cgroups of one's own with a pids.max, and storms in them.
- * Refuses: touching any cgroup or process that the test did not make. Other loads may run meanwhile, so
- * a test may judge its own cgroups only.
+ * Refuses: touching any cgroup or process that the test did not make. Other loads may run
+ * meanwhile, so a test may judge its own cgroups only.
  */
 #ifndef PIDWARDEN_TESTS_BPF_TEST_H
 #define PIDWARDEN_TESTS_BPF_TEST_H
@@ -37,7 +37,8 @@ struct storm {
 };
 
 static char pids_root[PATH_MAX]; /* directory under which cgroups with pids.max can be made */
-static char unified_root[PATH_MAX]; /* the v2 hierarchy, with or without pids; "" if there is none */
+static char
+	unified_root[PATH_MAX]; /* the v2 hierarchy, with or without pids; "" if there is none */
 static bool pids_on_v2;
 
 static inline int test_open(const char *dir, const char *file, int flags)
@@ -149,7 +150,8 @@ static inline uint64_t test_cgroup_make(const char *parent, const char *name, un
 	if (parent)
 		n = snprintf(ret_dir, PATH_MAX, "%s/%s", parent, name);
 	else
-		n = snprintf(ret_dir, PATH_MAX, "%s/pidwarden-test-%d-%s", pids_root, getpid(), name);
+		n = snprintf(ret_dir, PATH_MAX, "%s/pidwarden-test-%d-%s", pids_root, getpid(),
+			     name);
 	assert_true(n < PATH_MAX);
 	if (mkdir(ret_dir, 0755) < 0)
 		fail_msg("%s: %s", ret_dir, strerror(errno));

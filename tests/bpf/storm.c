@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Makes tasks in every way there is and says how many it made, so that a test has a figure that comes
- * from neither the kernel nor the agent. Everything is bounded by its arguments; it reaps all it made.
+ * Makes tasks in every way there is and says how many it made, so that a test has a figure that
+ * comes from neither the kernel nor the agent. Everything is bounded by its arguments; it reaps
+ * all it made.
  *
  *   storm fork N | vfork N | clone3 N | into DIR N | thread N | exec N
  *   storm hold N T       N processes with T more threads each, until standard input closes
  *   storm sessions N     N daemons whose session leaders are dead, until standard input closes
  *   storm endless MS     forks and reaps for MS milliseconds
  *
- * hold and sessions print "ready" when everything is there. At the end one line:
- * "processes=N threads=N execs=N", what was created successfully, this process not included.
+ * hold and sessions print "ready" when everything is there. At the end one line: "processes=N
+ * threads=N execs=N", what was created successfully, this process not included.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -37,7 +38,7 @@ struct clone3_args {
 /* Shared with the children, who make tasks, too. */
 static struct made {
 	atomic_ulong processes, threads, execs, ready;
-} *made;
+} * made;
 
 static void die(const char *what)
 {
@@ -202,7 +203,10 @@ static void storm_hold(long n, long threads)
 	free(children);
 }
 
-/* Double fork without the daemon ever leaving the leader's session: the leader's number stays taken. */
+/*
+ * Double fork without the daemon ever leaving the leader's session: the leader's number stays
+ * taken.
+ */
 static void storm_sessions(long n)
 {
 	pid_t *daemons;
@@ -292,6 +296,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "storm: unknown mode \"%s\"\n", mode);
 		return 2;
 	}
-	printf("processes=%lu threads=%lu execs=%lu\n", made->processes, made->threads, made->execs);
+	printf("processes=%lu threads=%lu execs=%lu\n", made->processes, made->threads,
+	       made->execs);
 	return 0;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The counters against what a program says it created, and against pids.current. */
 #include "bpf_test.h"
+#include "read/bpf_probe_private.h"
 
 struct fixture {
 	struct bpf_probe *probe;
@@ -37,10 +38,10 @@ static void assert_totals(const struct task_totals *got, unsigned long processes
 {
 	if (got->processes_created != processes || got->threads_created != threads ||
 	    got->execs != execs || got->exits != exits)
-		fail_msg("processes %" PRIu64 " (want %lu), threads %" PRIu64 " (%lu), execs %" PRIu64
-			 " (%lu), exits %" PRIu64 " (%lu)",
-			 got->processes_created, processes, got->threads_created, threads, got->execs,
-			 execs, got->exits, exits);
+		fail_msg("processes %" PRIu64 " (want %lu), threads %" PRIu64
+			 " (%lu), execs %" PRIu64 " (%lu), exits %" PRIu64 " (%lu)",
+			 got->processes_created, processes, got->threads_created, threads,
+			 got->execs, execs, got->exits, exits);
 }
 
 static void test_modes(void **state)
@@ -105,8 +106,8 @@ static void test_plateau(void **state)
 }
 
 /*
- * CLONE_INTO_CGROUP takes a directory of the v2 hierarchy. Where that has pids, the child is charged
- * there and nowhere else; on a hybrid machine its pids cgroup is the parent's.
+ * CLONE_INTO_CGROUP takes a directory of the v2 hierarchy. Where that has pids, the child is
+ * charged there and nowhere else; on a hybrid machine its pids cgroup is the parent's.
  */
 static void test_into_cgroup(void **state)
 {
@@ -122,7 +123,8 @@ static void test_into_cgroup(void **state)
 		skip();
 	}
 	fixture_init(&f, "into", 100, NULL);
-	snprintf(target, sizeof(target), "%.2048s/pidwarden-test-%d-target", unified_root, getpid());
+	snprintf(target, sizeof(target), "%.2048s/pidwarden-test-%d-target", unified_root,
+		 getpid());
 	assert_int_equal(mkdir(target, 0755), 0);
 	assert_int_equal(stat(target, &st), 0);
 	storm_run(&storm, f.dir, "into", target, "200");
@@ -140,10 +142,16 @@ static void test_into_cgroup(void **state)
 	fixture_done(&f);
 }
 
-/* 200 cgroups that live one after the other, each gone before anybody looked: the parent inherits. */
+/*
+ * 200 cgroups that live one after the other, each gone before anybody looked: the parent
+ * inherits.
+ */
 static void test_come_and_go(void **state)
 {
-	enum { CGROUPS = 200, FORKS = 100 };
+	enum {
+		CGROUPS = 200,
+		FORKS = 100
+	};
 	struct task_totals before, after;
 	struct cgroup_total total;
 	bool seen[PW_SLOTS_DEFAULT] = { false };
@@ -234,9 +242,10 @@ static void test_full_ring(void **state)
 }
 
 /*
- * As before, but removed before the next is made: css ids come back while their slot is still owned.
- * What cannot be told apart goes to the overflow slot; nothing is lost and nothing is given to the wrong
- * cgroup. Others' events may be in the overflow slot, too, so it can only be too large.
+ * As before, but removed before the next is made: css ids come back while their slot is still
+ * owned. What cannot be told apart goes to the overflow slot; nothing is lost and nothing is
+ * given to the wrong cgroup. Others' events may be in the overflow slot, too, so it can only be
+ * too large.
  */
 static void test_full_ring_and_reuse(void **state)
 {
@@ -270,7 +279,8 @@ static void test_full_ring_and_reuse(void **state)
 		      errors.slot_conflicts, total.inherited.processes_created,
 		      unattributed.processes_created);
 	assert_true(total.inherited.processes_created < MANY * 10);
-	assert_true(total.inherited.processes_created + unattributed.processes_created >= MANY * 10);
+	assert_true(total.inherited.processes_created + unattributed.processes_created >=
+		    MANY * 10);
 
 	/* And the slots are usable again. */
 	test_cgroup_make(f.dir, "later", 50, many_dirs[0]);
@@ -317,7 +327,10 @@ static void test_overflow(void **state)
 	fixture_done(&f);
 }
 
-/* What runs in a container's own cgroups belongs to the pod, also when a whole branch goes at once. */
+/*
+ * What runs in a container's own cgroups belongs to the pod, also when a whole branch goes at
+ * once.
+ */
 static void test_nested(void **state)
 {
 	char pod[PATH_MAX], container[PATH_MAX], inner[PATH_MAX];
@@ -354,6 +367,77 @@ static void test_nested(void **state)
 	fixture_done(&f);
 }
 
+/*
+ * What "-pids" and "+pids" in a v2 subtree_control leave behind, made by hand because this must
+ * be tested on v1 hosts, too: a second slot owned by a cgroup, found when that is removed.
+ */
+static void test_stale_slot(void **state)
+{
+	struct cgroup_total total;
+	struct pw_owner *owner;
+	struct storm storm;
+	char dir[PATH_MAX];
+	struct fixture f;
+	uint32_t stale;
+	uint64_t id;
+
+	(void)state;
+	fixture_init(&f, "stale", 100, NULL);
+	test_cgroup_delegate(f.dir);
+	id = test_cgroup_make(f.dir, "child", 50, dir);
+	storm_run(&storm, dir, "fork", "10", NULL);
+	stale = bpf_probe_slots(f.probe) - 1;
+	owner = &f.probe->owners[stale];
+	assert_int_equal(owner->cgroup_id, 0);
+	owner->cgroup_id = id;
+	owner->parent_id = f.id;
+	f.probe->skel->bss->pw_used_groups[stale / PW_GROUP_SLOTS] = 1;
+	f.probe->counters[stale].processes = 7;
+	bpf_probe_update(f.probe, f.totals);
+	total = total_of(&f, id);
+	assert_int_equal(total.own.processes_created, 17);
+	test_cgroup_remove(dir);
+	bpf_probe_update(f.probe, f.totals);
+	cgroup_totals_settle(f.totals);
+	assert_int_equal(owner->cgroup_id, 0);
+	bpf_probe_update(f.probe, f.totals);
+	cgroup_totals_settle(f.totals);
+	total = total_of(&f, id);
+	assert_int_equal(total.id, 0);
+	total = total_of(&f, f.id);
+	assert_int_equal(total.inherited.processes_created, 17);
+	fixture_done(&f);
+}
+
+/* A removal nobody reported: the caller, who misses the directory, asks for the slot's counts. */
+static void test_reclaim(void **state)
+{
+	struct bpf_probe_options options = { .rare_ring_bytes = 4096 };
+	struct cgroup_total total;
+	struct storm storm;
+	char dir[PATH_MAX];
+	struct fixture f;
+	uint64_t id;
+
+	(void)state;
+	fixture_init(&f, "reclaim", 100, &options);
+	test_cgroup_delegate(f.dir);
+	id = test_cgroup_make(f.dir, "child", 50, dir);
+	storm_run(&storm, dir, "fork", "10", NULL);
+	bpf_probe_update(f.probe, f.totals);
+	assert_int_equal(bpf_probe_reclaim(f.probe, id, f.totals), 0);
+	cgroup_totals_settle(f.totals);
+	assert_int_equal(bpf_probe_reclaim(f.probe, id, f.totals), -ENOENT);
+	total = total_of(&f, f.id);
+	assert_totals(&total.inherited, 10, 0, 1, 11);
+	test_cgroup_remove(dir);
+	bpf_probe_update(f.probe, f.totals);
+	cgroup_totals_settle(f.totals);
+	total = total_of(&f, f.id);
+	assert_totals(&total.inherited, 10, 0, 1, 11);
+	fixture_done(&f);
+}
+
 /* Statistics of the machine's BPF programs are on while this runs. */
 static void test_cost(void **state)
 {
@@ -384,14 +468,11 @@ static void test_cost(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_modes),
-		cmocka_unit_test(test_plateau),
-		cmocka_unit_test(test_into_cgroup),
-		cmocka_unit_test(test_come_and_go),
-		cmocka_unit_test(test_full_ring),
-		cmocka_unit_test(test_full_ring_and_reuse),
-		cmocka_unit_test(test_overflow),
-		cmocka_unit_test(test_nested),
+		cmocka_unit_test(test_modes),	    cmocka_unit_test(test_plateau),
+		cmocka_unit_test(test_into_cgroup), cmocka_unit_test(test_come_and_go),
+		cmocka_unit_test(test_full_ring),   cmocka_unit_test(test_full_ring_and_reuse),
+		cmocka_unit_test(test_overflow),    cmocka_unit_test(test_nested),
+		cmocka_unit_test(test_stale_slot),  cmocka_unit_test(test_reclaim),
 		cmocka_unit_test(test_cost),
 	};
 	int skip = test_need_bpf();
