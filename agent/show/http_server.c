@@ -281,6 +281,8 @@ static void run(struct http_server *server)
 	MHD_UNSIGNED_LONG_LONG timeout_ms;
 	int64_t wait_ms = -1;
 
+	/* Here and not in the timer alone: every byte that arrives sets the timer anew. */
+	sweep(server);
 	MHD_run(server->daemon);
 	/* Its state changes nowhere but in MHD_run(), so the timeout holds until the next. */
 	if (MHD_get_timeout(server->daemon, &timeout_ms) == MHD_YES)
@@ -304,7 +306,6 @@ static void on_ready(struct loop *loop, int fd, uint32_t events, void *data)
 static void on_timer(struct loop *loop, void *data)
 {
 	(void)loop;
-	sweep(data);
 	run(data);
 }
 
