@@ -20,6 +20,7 @@
 
 #define ERRNO_MAX 134
 #define RATE_MAX 1000
+#define REPORT_EVERY_NS 1000000000
 
 struct canary {
 	const char *cgroup, *report;
@@ -61,13 +62,10 @@ static void fork_once(struct canary *canary)
 		canary->slowest_ns = took_ns;
 }
 
-static int write_report(const struct canary *canary)
+static void print_report(const struct canary *canary, FILE *file)
 {
-	FILE *file = canary->report ? fopen(canary->report, "we") : stdout;
 	bool first = true;
 
-	if (!file)
-		return -errno;
 	fprintf(file,
 		"{\n  \"attempts\": %" PRIu64 ",\n  \"fork_failures\": %" PRIu64
 		",\n  \"exec_failures\": %" PRIu64 ",\n  \"slowest_ms\": %.1f,\n  \"by_errno\": {",
@@ -83,15 +81,32 @@ static int write_report(const struct canary *canary)
 		first = false;
 	}
 	fputs("}\n}\n", file);
-	if (file == stdout)
-		return fflush(file) == 0 ? 0 : -errno;
-	return fclose(file) == 0 ? 0 : -errno;
+}
+
+/* Under another name first: a reader never sees half of it. */
+static int write_report(const struct canary *canary)
+{
+	char path[PATH_MAX];
+	FILE *file;
+
+	if (!canary->report)
+		return 0;
+	if (snprintf(path, sizeof(path), "%s.new", canary->report) >= (int)sizeof(path))
+		return -ENAMETOOLONG;
+	file = fopen(path, "we");
+	if (!file)
+		return -errno;
+	print_report(canary, file);
+	if (fclose(file) != 0 || rename(path, canary->report) < 0)
+		return -errno;
+	return 0;
 }
 
 /* Until SIGTERM or SIGINT; a round that comes late is not made up for. */
 static void run(struct canary *canary)
 {
 	int64_t interval_ns = 1000000000 / (int64_t)canary->rate, due_ns = clock_mono_ns();
+	int64_t report_due_ns = due_ns + REPORT_EVERY_NS;
 	sigset_t signals;
 
 	sigemptyset(&signals);
@@ -106,6 +121,11 @@ static void run(struct canary *canary)
 			fork_once(canary);
 			now_ns = clock_mono_ns();
 			due_ns += interval_ns * ((now_ns - due_ns) / interval_ns + 1);
+		}
+		if (now_ns >= report_due_ns) {
+			/* Only for who looks on; a failure shows in the last one. */
+			write_report(canary);
+			report_due_ns = now_ns + REPORT_EVERY_NS;
 		}
 		wait_ns = due_ns - now_ns;
 		wait = (struct timespec){ .tv_sec = wait_ns / 1000000000,
@@ -160,6 +180,8 @@ int canary_main(int argc, char **argv)
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	run(&canary);
 	err = write_report(&canary);
+	if (!canary.report)
+		print_report(&canary, stdout);
 	if (err < 0)
 		fprintf(stderr, "buildgen canary: --report %s: %s\n", canary.report,
 			strerror(-err));

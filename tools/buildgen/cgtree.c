@@ -210,43 +210,39 @@ int cgtree_enter(const char *dir)
 	return cgtree_write(dir, "cgroup.procs", "0");
 }
 
-int cgtree_count_procs(const char *dir)
-{
-	clean_file FILE *file = NULL;
-	char path[PATH_MAX], line[32];
-	int n = 0;
-
-	if (snprintf(path, sizeof(path), "%s/cgroup.procs", dir) >= (int)sizeof(path))
-		return -ENAMETOOLONG;
-	file = fopen(path, "re");
-	if (!file)
-		return -errno;
-	while (fgets(line, sizeof(line), file))
-		n++;
-	return n;
-}
-
-static void kill_procs(int dirfd)
+/* Sends @signal to each process but the caller in the directory. How many there were. */
+static int signal_procs(int dirfd, int signal)
 {
 	clean_close int fd = openat(dirfd, "cgroup.procs", O_RDONLY | O_CLOEXEC);
 	clean_file FILE *file = NULL;
 	char line[32];
+	int n = 0;
 
 	if (fd < 0)
-		return;
+		return 0;
 	file = fdopen(fd, "r");
 	if (!file)
-		return;
+		return 0;
 	steal_fd(&fd);
 	while (fgets(line, sizeof(line), file)) {
 		uint64_t tgid;
 
 		line[strcspn(line, "\n")] = '\0';
 		/* 0: a process of another PID namespace, which cannot be signalled from here. */
-		if (parse_u64(line, &tgid) == 0 && tgid > 1 && tgid <= INT_MAX &&
-		    (pid_t)tgid != getpid())
-			kill((pid_t)tgid, SIGKILL);
+		if (parse_u64(line, &tgid) < 0 || tgid <= 1 || tgid > INT_MAX ||
+		    (pid_t)tgid == getpid())
+			continue;
+		kill((pid_t)tgid, signal);
+		n++;
 	}
+	return n;
+}
+
+int cgtree_ask_to_end(const char *dir)
+{
+	clean_close int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	return fd < 0 ? -errno : signal_procs(fd, SIGTERM);
 }
 
 /* Takes @fd over. */
@@ -262,7 +258,7 @@ static int empty_pass(int fd, int depth)
 		close(fd);
 		return err;
 	}
-	kill_procs(fd);
+	signal_procs(fd, SIGKILL);
 	while ((entry = readdir(dir))) {
 		int child, err;
 

@@ -41,7 +41,7 @@ int cgtree_remove_pass(const char *dir);
 /* Passes until it is gone, for @timeout_ms at most (-ETIMEDOUT). Reaps the caller's own children
  * on the way when @reap: their zombies would be waited for in vain. */
 int cgtree_remove(const char *dir, int64_t timeout_ms, bool reap);
-/* Processes in @dir itself, -errno. */
-int cgtree_count_procs(const char *dir);
+/* SIGTERM to each process but the caller in @dir itself. How many there are, -errno. */
+int cgtree_ask_to_end(const char *dir);
 
 #endif

@@ -167,7 +167,7 @@ static void on_tick(struct loop *loop, void *data)
 
 static void on_progress(struct loop *loop, void *data)
 {
-	clean(buf_done) struct buf line;
+	clean(buf_done) struct buf line = { 0 };
 	struct local *local = data;
 
 	if (local->generator->state == GENERATOR_PAUSED)
@@ -213,7 +213,7 @@ static int write_file(const char *path, const struct buf *text)
 /* Written whole before it gets its name, so that who waits for the file never reads half. */
 static int write_ready(const struct local *local)
 {
-	clean(buf_done) struct buf text;
+	clean(buf_done) struct buf text = { 0 };
 	char path[PATH_MAX];
 	int err;
 
@@ -294,7 +294,7 @@ static int set_up(struct local *local)
 
 static int summarise(const struct local *local)
 {
-	clean(buf_done) struct buf text;
+	clean(buf_done) struct buf text = { 0 };
 	int64_t now_ms = loop_now_ms(local->loop);
 	int err = 0;
 

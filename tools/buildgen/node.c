@@ -16,6 +16,9 @@
 #define LOCK_TRIES 50
 #define LOCK_PAUSE_US 20000
 #define REMOVE_MS 5000
+/* What a canary has to write its report in. */
+#define ASK_TRIES 50
+#define ASK_PAUSE_US 20000
 
 static const char *base_name(const char *path)
 {
@@ -203,6 +206,29 @@ int node_open(struct node *ret_node, const char *dir, uint64_t pids, char *why, 
 	return 0;
 }
 
+/* Others in the system slice (a canary) are asked before they are killed. */
+static void ask_others(const struct node *node)
+{
+	char system[PATH_MAX + 16], path[2 * PATH_MAX];
+	int left = 1;
+
+	snprintf(system, sizeof(system), "%s/system", node->dir);
+	for (int i = 0; i < ASK_TRIES && left > 0; i++) {
+		clean_dir DIR *dir = opendir(system);
+		const struct dirent *entry;
+
+		left = 0;
+		while (dir && (entry = readdir(dir))) {
+			if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
+				continue;
+			snprintf(path, sizeof(path), "%s/%s", system, entry->d_name);
+			left += cgtree_ask_to_end(path) > 0;
+		}
+		if (left > 0)
+			usleep(ASK_PAUSE_US);
+	}
+}
+
 int node_close(struct node *node)
 {
 	char path[PATH_MAX + 32];
@@ -213,6 +239,7 @@ int node_close(struct node *node)
 	if (cgtree_enter(node->tree.self) < 0)
 		cgtree_enter(node->tree.mount);
 	if (node->made) {
+		ask_others(node);
 		result = cgtree_remove(node->dir, REMOVE_MS, true);
 	} else {
 		snprintf(path, sizeof(path), "%s/kubepods", node->dir);
@@ -258,7 +285,9 @@ uint64_t node_peak(const struct node *node, const char **ret_source)
 
 	if (cgtree_read_u64(node->dir, "pids.peak", &peak) == 0) {
 		*ret_source = "pids.peak";
-		return peak;
+		/* A process that moves between two leaves is charged twice for a moment, and moving is
+		 * not stopped by a limit (pids_can_attach()). */
+		return peak < node->limit ? peak : node->limit;
 	}
 	*ret_source = "pids.current every 20 ms";
 	return node->peak;

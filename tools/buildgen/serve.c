@@ -63,7 +63,7 @@ static enum MHD_Result handle(void *data, struct MHD_Connection *connection, con
 			      const char *method, const char *version, const char *upload,
 			      size_t *upload_size, void **state)
 {
-	clean(buf_done) struct buf answer;
+	clean(buf_done) struct buf answer = { 0 };
 	struct serve *serve = data;
 	struct exchange *exchange = *state;
 	struct serve_request request;
