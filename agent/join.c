@@ -15,6 +15,14 @@ struct pod_place {
 	uint64_t tasks;
 };
 
+/* A pod of the last join, for the next one and for join_pod_alive(). */
+struct pod_memory {
+	char uid[POD_UID_MAX];
+	uint64_t cgroup_id;
+	uint64_t tasks;
+	struct task_totals totals;
+};
+
 struct join {
 	/* Workspace, kept from tick to tick. Indexed as the tree's entries. */
 	struct task_totals *subtree; /* totals of the entry and all below it */
@@ -23,9 +31,10 @@ struct join {
 	uint32_t *order; /* entries, parents before their children */
 	struct pod_place *pods;
 	size_t cap_pods;
-	/* UIDs of pods with tasks, sorted, for join_pod_alive(). */
-	char (*alive)[POD_UID_MAX];
-	size_t n_alive, cap_alive, n_unknown;
+	/* Sorted by uid. */
+	struct pod_memory *memory, *last_memory;
+	size_t n_memory, n_last_memory;
+	size_t n_alive, n_unknown;
 };
 
 int join_new(struct join **ret_join)
@@ -42,7 +51,8 @@ void join_free(struct join *join)
 	free(join->children);
 	free(join->order);
 	free(join->pods);
-	free(join->alive);
+	free(join->memory);
+	free(join->last_memory);
 	free(join);
 }
 
@@ -205,6 +215,54 @@ static int add_containers(struct join *join, const struct join_input *input,
 	return 0;
 }
 
+static int by_uid(const void *a, const void *b)
+{
+	const struct pod_memory *x = a, *y = b;
+
+	return strcmp(x->uid, y->uid);
+}
+
+static const struct pod_memory *recall(const struct pod_memory *memory, size_t n, const char *uid)
+{
+	struct pod_memory key;
+
+	if (n == 0)
+		return NULL;
+	copy_text(key.uid, sizeof(key.uid), uid);
+	return bsearch(&key, memory, n, sizeof(*memory), by_uid);
+}
+
+static void keep_larger(uint64_t *value, uint64_t before)
+{
+	if (*value < before)
+		*value = before;
+}
+
+/*
+ * Tree and counters are read one after the other. A container removed in between has left the one and
+ * not yet handed its counts on in the other, so for one tick its pod would seem to have done less.
+ */
+static void remember(struct join *join, uint64_t cgroup_id, struct pod_row *row)
+{
+	const struct pod_memory *last = recall(join->last_memory, join->n_last_memory, row->uid);
+	struct pod_memory *memory = &join->memory[join->n_memory++];
+
+	if (last && last->cgroup_id == cgroup_id) {
+		keep_larger(&row->totals.processes_created, last->totals.processes_created);
+		keep_larger(&row->totals.threads_created, last->totals.threads_created);
+		keep_larger(&row->totals.execs, last->totals.execs);
+		keep_larger(&row->totals.exits, last->totals.exits);
+	}
+	memcpy(memory->uid, row->uid, sizeof(memory->uid));
+	memory->cgroup_id = cgroup_id;
+	memory->tasks = row->tasks;
+	memory->totals = row->totals;
+	if (row->tasks > 0) {
+		join->n_alive++;
+		join->n_unknown += !row->known;
+	}
+}
+
 static int add_pod(struct join *join, const struct join_input *input,
 		   const struct cgroup_entry *entries, uint32_t index, struct snapshot *snapshot)
 {
@@ -237,10 +295,7 @@ static int add_pod(struct join *join, const struct join_input *input,
 		snapshot->node.build_tasks += row->tasks;
 		snapshot->node.n_builds++;
 	}
-	if (row->tasks > 0) {
-		copy_text(join->alive[join->n_alive++], POD_UID_MAX, row->uid);
-		join->n_unknown += !row->known;
-	}
+	remember(join, entry->id, row);
 	return add_containers(join, input, entries, index, snapshot->n_pods - 1, pod, snapshot);
 }
 
@@ -253,9 +308,16 @@ static int by_tasks(const void *a, const void *b)
 	return (x->entry > y->entry) - (x->entry < y->entry);
 }
 
-static int by_uid(const void *a, const void *b)
+static void swap_memory(struct join *join)
 {
-	return strcmp(a, b);
+	struct pod_memory *memory = join->last_memory;
+
+	join->last_memory = join->memory;
+	join->n_last_memory = join->n_memory;
+	join->memory = memory;
+	join->n_memory = 0;
+	join->n_alive = 0;
+	join->n_unknown = 0;
 }
 
 /* The pods, most tasks first, each with its containers. */
@@ -274,7 +336,8 @@ static int add_pods(struct join *join, const struct join_input *input,
 			size_t cap = join->cap_pods > 0 ? join->cap_pods * 2 : 64;
 
 			if (grow((void **)&join->pods, cap, sizeof(*join->pods)) < 0 ||
-			    grow((void **)&join->alive, cap, sizeof(*join->alive)) < 0)
+			    grow((void **)&join->memory, cap, sizeof(*join->memory)) < 0 ||
+			    grow((void **)&join->last_memory, cap, sizeof(*join->memory)) < 0)
 				return -ENOMEM;
 			join->cap_pods = cap;
 		}
@@ -283,15 +346,16 @@ static int add_pods(struct join *join, const struct join_input *input,
 			.tasks = entries[index].current,
 		};
 	}
-	qsort(join->pods, n_pods, sizeof(*join->pods), by_tasks);
-	join->n_alive = 0;
-	join->n_unknown = 0;
+	if (n_pods > 1)
+		qsort(join->pods, n_pods, sizeof(*join->pods), by_tasks);
+	swap_memory(join);
 	for (size_t i = 0; i < n_pods; i++) {
 		err = add_pod(join, input, entries, join->pods[i].entry, snapshot);
 		if (err < 0)
 			return err;
 	}
-	qsort(join->alive, join->n_alive, sizeof(*join->alive), by_uid);
+	if (join->n_memory > 1)
+		qsort(join->memory, join->n_memory, sizeof(*join->memory), by_uid);
 	return 0;
 }
 
@@ -337,7 +401,9 @@ static int add_cgroups(struct join *join, const struct join_input *input,
 		else if (total)
 			row->totals = total->own;
 	}
-	qsort(snapshot->cgroups, snapshot->n_cgroups, sizeof(*snapshot->cgroups), cgroup_by_tasks);
+	if (snapshot->n_cgroups > 1)
+		qsort(snapshot->cgroups, snapshot->n_cgroups, sizeof(*snapshot->cgroups),
+		      cgroup_by_tasks);
 	while (snapshot->n_cgroups > JOIN_CGROUP_ROWS) {
 		snapshot->cgroups_folded++;
 		snapshot->cgroups_folded_tasks += snapshot->cgroups[--snapshot->n_cgroups].tasks;
@@ -367,9 +433,9 @@ int join_rows(struct join *join, const struct join_input *input, struct snapshot
 bool join_pod_alive(const char *cgroup_uid, void *data)
 {
 	const struct join *join = data;
+	const struct pod_memory *memory = recall(join->memory, join->n_memory, cgroup_uid);
 
-	return join->n_alive > 0 && bsearch(cgroup_uid, join->alive, join->n_alive,
-					    sizeof(*join->alive), by_uid) != NULL;
+	return memory && memory->tasks > 0;
 }
 
 size_t join_pods_alive(const struct join *join)
