@@ -64,7 +64,7 @@ static int fail_unknown(struct buf *message, enum options_source source, const c
 		   source == OPTIONS_SOURCE_FLAG ? "option" :
 		   source == OPTIONS_SOURCE_FILE ? "key" :
 						   "environment variable");
-	if (!nearest)
+	if (!nearest || (nearest->type == OPTIONS_TYPE_ACTION && source != OPTIONS_SOURCE_FLAG))
 		return -EINVAL;
 	options_table_env_name(nearest, env, sizeof(env));
 	buf_printf(message, "; did you mean %s%s?", source == OPTIONS_SOURCE_FLAG ? "--" : "",
@@ -76,13 +76,17 @@ static int fail_unknown(struct buf *message, enum options_source source, const c
 
 static int parse_flag(struct parsing *parsing, int argc, char *const argv[], int *at)
 {
-	const char *arg = argv[*at], *name = arg + 2, *value;
-	size_t len = strcspn(name, "=");
+	const char *arg = argv[*at], *name = arg, *value;
+	size_t len = 0;
 	const struct option_row *row;
 	clean_free char *bare = NULL;
 	int err;
 
-	if (strncmp(arg, "--", 2) != 0 || len == 0) {
+	if (strncmp(arg, "--", 2) == 0) {
+		name += 2;
+		len = strcspn(name, "=");
+	}
+	if (len == 0) {
 		buf_str(parsing->message, "unexpected argument ");
 		options_value_quote(arg, parsing->message);
 		return fail(parsing, "; --help lists the options");
