@@ -1,16 +1,45 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "show/json_view.h"
 
+#include <string.h>
 #include <time.h>
 
 /* "key": behind a comma unless it is the first of its object. */
 static void key(struct buf *out, const char *name)
 {
-	if (out->len > 0 && out->data[out->len - 1] != '{')
-		buf_char(out, ',');
+	size_t len = strlen(name);
+	char *at;
+
+	/* A quarter of the text is keys: one piece each. */
+	if (buf_reserve(out, len + 4) < 0)
+		return;
+	at = out->data + out->len;
+	if (out->len > 0 && at[-1] != '{')
+		*at++ = ',';
+	*at++ = '"';
+	memcpy(at, name, len);
+	at += len;
+	*at++ = '"';
+	*at++ = ':';
+	*at = '\0';
+	out->len = (size_t)(at - out->data);
+}
+
+/* Nearly every name is plain and copied in one piece; the others take the long way. */
+static void string(struct buf *out, const char *value)
+{
+	size_t len = 0;
+
+	while (value[len] >= ' ' && (unsigned char)value[len] < 0x7f && value[len] != '"' &&
+	       value[len] != '\\')
+		len++;
+	if (value[len] != '\0') {
+		buf_json_string(out, value);
+		return;
+	}
 	buf_char(out, '"');
-	buf_str(out, name);
-	buf_str(out, "\":");
+	buf_add(out, value, len);
+	buf_char(out, '"');
 }
 
 static void open_element(struct buf *out)
@@ -23,7 +52,7 @@ static void open_element(struct buf *out)
 static void add_str(struct buf *out, const char *name, const char *value)
 {
 	key(out, name);
-	buf_json_string(out, value);
+	string(out, value);
 }
 
 /* Text that is absent while not known. */
@@ -31,7 +60,7 @@ static void add_str_or_null(struct buf *out, const char *name, const char *value
 {
 	key(out, name);
 	if (value && value[0])
-		buf_json_string(out, value);
+		string(out, value);
 	else
 		buf_str(out, "null");
 }

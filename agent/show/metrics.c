@@ -484,21 +484,29 @@ static void collect_scalars(struct metric_scalars *s, const struct view *view)
 static void render_rows(const struct metrics *metrics, const struct metric *metric, struct buf *out)
 {
 	const struct series_set *set = &metrics->sets[metric->rows];
+	size_t name_len = strlen(metric->name);
 	bool begun = false;
 
 	for (size_t i = 0; i < set->n; i++) {
 		const struct series *series = &set->series[i];
 		double value = value_at(&series->row, metric->offset);
+		char *at;
 
 		if (isnan(value))
 			continue;
 		if (!begun)
 			header(out, metric);
 		begun = true;
-		buf_str(out, metric->name);
-		buf_char(out, '{');
-		buf_add(out, metrics->labels.data + series->label_at, series->label_len);
-		buf_str(out, "} ");
+		/* Nearly all of the text is made here: one piece a line. */
+		if (buf_reserve(out, name_len + series->label_len + 3) < 0)
+			return;
+		at = mempcpy(out->data + out->len, metric->name, name_len);
+		*at++ = '{';
+		at = mempcpy(at, metrics->labels.data + series->label_at, series->label_len);
+		*at++ = '}';
+		*at++ = ' ';
+		*at = '\0';
+		out->len = (size_t)(at - out->data);
 		number(out, value);
 		buf_char(out, '\n');
 	}
