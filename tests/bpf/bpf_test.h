@@ -36,6 +36,14 @@ struct storm {
 	unsigned long processes, threads, execs; /* after storm_end() */
 };
 
+/* What a failed test leaves behind is put away at exit. */
+#define TEST_LEFT_MAX 1024
+static struct {
+	char *dirs[TEST_LEFT_MAX];
+	size_t n_dirs;
+	pid_t storms[8];
+} test_left;
+
 static char pids_root[PATH_MAX]; /* directory under which cgroups with pids.max can be made */
 static char
 	unified_root[PATH_MAX]; /* the v2 hierarchy, with or without pids; "" if there is none */
@@ -100,6 +108,48 @@ static inline void test_find_mounts(void)
 	}
 }
 
+static inline void test_clean_up(void)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(test_left.storms) / sizeof(test_left.storms[0]); i++) {
+		if (test_left.storms[i] > 0) {
+			kill(test_left.storms[i], SIGKILL);
+			waitpid(test_left.storms[i], NULL, 0);
+		}
+	}
+	/* Children before parents. Their tasks are dying with the storm that made them. */
+	for (i = test_left.n_dirs; i-- > 0;) {
+		int tries;
+
+		for (tries = 0; rmdir(test_left.dirs[i]) < 0 && errno == EBUSY && tries < 200;
+		     tries++)
+			usleep(1000);
+		free(test_left.dirs[i]);
+	}
+}
+
+static inline void test_left_dir(const char *dir)
+{
+	if (test_left.n_dirs == TEST_LEFT_MAX)
+		return;
+	test_left.dirs[test_left.n_dirs] = strdup(dir);
+	if (test_left.dirs[test_left.n_dirs])
+		test_left.n_dirs++;
+}
+
+static inline void test_left_storm(pid_t from, pid_t to)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(test_left.storms) / sizeof(test_left.storms[0]); i++) {
+		if (test_left.storms[i] == from) {
+			test_left.storms[i] = to;
+			return;
+		}
+	}
+}
+
 /* 0, or what main() has to return: 77, and 1 where a skip is a failure. Says why. */
 static inline int test_skip(const char *why)
 {
@@ -118,6 +168,7 @@ static inline int test_need_bpf(void)
 
 	if (geteuid() != 0)
 		return test_skip("not root");
+	atexit(test_clean_up);
 	test_find_mounts();
 	if (pids_root[0] == '\0')
 		return test_skip("no cgroup hierarchy with the pids controller is mounted");
@@ -155,6 +206,7 @@ static inline uint64_t test_cgroup_make(const char *parent, const char *name, un
 	assert_true(n < PATH_MAX);
 	if (mkdir(ret_dir, 0755) < 0)
 		fail_msg("%s: %s", ret_dir, strerror(errno));
+	test_left_dir(ret_dir);
 	snprintf(text, sizeof(text), "%u", max);
 	assert_int_equal(test_write(ret_dir, "pids.max", text), 0);
 	assert_int_equal(stat(ret_dir, &st), 0);
@@ -178,6 +230,9 @@ static inline void test_cgroup_remove(const char *dir)
 			fail_msg("%s: %s", dir, strerror(errno));
 		usleep(1000);
 	}
+	/* Most often the one made last. */
+	if (test_left.n_dirs > 0 && strcmp(test_left.dirs[test_left.n_dirs - 1], dir) == 0)
+		free(test_left.dirs[--test_left.n_dirs]);
 }
 
 static inline void storm_start(struct storm *storm, const char *cgroup, const char *mode,
@@ -204,6 +259,7 @@ static inline void storm_start(struct storm *storm, const char *cgroup, const ch
 		execl(path, "storm", mode, arg1, arg2, (char *)NULL);
 		_exit(127);
 	}
+	test_left_storm(0, storm->tgid);
 	close(in[0]);
 	close(out[1]);
 }
@@ -236,6 +292,7 @@ static inline void storm_end(struct storm *storm)
 	text[have] = '\0';
 	close(storm->out);
 	assert_int_equal(waitpid(storm->tgid, &status, 0), storm->tgid);
+	test_left_storm(storm->tgid, 0);
 	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
 		fail_msg("storm ended with status %d", status);
 	if (sscanf(text, "processes=%lu threads=%lu execs=%lu", &storm->processes, &storm->threads,

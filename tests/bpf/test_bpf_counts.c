@@ -126,6 +126,7 @@ static void test_into_cgroup(void **state)
 	snprintf(target, sizeof(target), "%.2048s/pidwarden-test-%d-target", unified_root,
 		 getpid());
 	assert_int_equal(mkdir(target, 0755), 0);
+	test_left_dir(target);
 	assert_int_equal(stat(target, &st), 0);
 	storm_run(&storm, f.dir, "into", target, "200");
 	assert_int_equal(storm.processes, 200);
@@ -409,6 +410,44 @@ static void test_stale_slot(void **state)
 	fixture_done(&f);
 }
 
+/*
+ * A css id that comes to a second cgroup while the first one's directory still exists ("-pids" on
+ * v2), made by hand as well: its slot is given to somebody else.
+ */
+static void test_contested_slot(void **state)
+{
+	const uint64_t former = UINT64_MAX - 7;
+	struct task_totals unattributed;
+	struct cgroup_total total;
+	struct pw_errors errors;
+	struct storm storm;
+	struct fixture f;
+	uint32_t slot;
+
+	(void)state;
+	fixture_init(&f, "contested", 50, NULL);
+	storm_run(&storm, f.dir, "fork", "10", NULL);
+	assert_int_equal(bpf_probe_slot_of(f.probe, f.id, &slot), 0);
+	f.probe->owners[slot].cgroup_id = former;
+	storm_run(&storm, f.dir, "fork", "20", NULL);
+	bpf_probe_errors(f.probe, &errors);
+	assert_true(errors.slot_conflicts >= 42);
+	bpf_probe_update(f.probe, f.totals);
+	/* What was in the slot is the former owner's, what came since is nobody's. */
+	total = total_of(&f, former);
+	assert_totals(&total.own, 10, 0, 1, 11);
+	assert_false(total.gone);
+	assert_int_equal(total_of(&f, f.id).id, 0);
+	cgroup_totals_get_unattributed(f.totals, &unattributed);
+	assert_true(unattributed.processes_created >= 20);
+	/* And from now on the slot is the new owner's. */
+	storm_run(&storm, f.dir, "fork", "30", NULL);
+	bpf_probe_update(f.probe, f.totals);
+	total = total_of(&f, f.id);
+	assert_totals(&total.own, 30, 0, 1, 31);
+	fixture_done(&f);
+}
+
 /* A removal nobody reported: the caller, who misses the directory, asks for the slot's counts. */
 static void test_reclaim(void **state)
 {
@@ -451,6 +490,15 @@ static void test_cost(void **state)
 	assert_int_equal(bpf_probe_stats_enable(f.probe), 0);
 	storm_run(&storm, f.dir, "exec", "500", NULL);
 	storm_run(&storm, f.dir, "thread", "5000", NULL);
+	test_cgroup_delegate(f.dir);
+	for (i = 0; i < 200; i++) {
+		uint64_t allocated, pid_max;
+		char dir[PATH_MAX];
+
+		test_cgroup_make(f.dir, "empty", 10, dir);
+		test_cgroup_remove(dir);
+		assert_int_equal(bpf_probe_node_pids(f.probe, &allocated, &pid_max), 0);
+	}
 	bpf_probe_stats_disable(f.probe);
 	for (i = 0; bpf_probe_cost(f.probe, i, &cost) == 0; i++) {
 		print_message("%-12s %8" PRIu64 " runs, %" PRIu64 " ns each, %" PRIu64 " misses\n",
@@ -472,8 +520,8 @@ int main(void)
 		cmocka_unit_test(test_into_cgroup), cmocka_unit_test(test_come_and_go),
 		cmocka_unit_test(test_full_ring),   cmocka_unit_test(test_full_ring_and_reuse),
 		cmocka_unit_test(test_overflow),    cmocka_unit_test(test_nested),
-		cmocka_unit_test(test_stale_slot),  cmocka_unit_test(test_reclaim),
-		cmocka_unit_test(test_cost),
+		cmocka_unit_test(test_stale_slot),  cmocka_unit_test(test_contested_slot),
+		cmocka_unit_test(test_reclaim),	    cmocka_unit_test(test_cost),
 	};
 	int skip = test_need_bpf();
 
