@@ -52,7 +52,6 @@ struct agent {
 	struct loop *loop;
 	const struct options *options;
 	struct writer *writer;
-	int64_t start_wall_ms;
 
 	struct cgroup_mount mount;
 	struct cgroup_tree *tree;
@@ -199,7 +198,7 @@ static void show(struct agent *agent)
 	int err;
 
 	if (agent->kubelet)
-		kubelet_state(agent->kubelet, &agent->shown->kubelet);
+		agent->shown->kubelet = *kubelet_state(agent->kubelet);
 	present_fill(&agent->present, &input);
 	err = surface_render(agent->surface, &agent->present.view);
 	if (err < 0)
@@ -491,22 +490,45 @@ static int open_levers(struct agent *agent)
 	return 0;
 }
 
+static bool pod_alive(const char *cgroup_uid, void *data)
+{
+	const struct agent *agent = data;
+
+	return join_pod_alive(cgroup_uid, agent->join);
+}
+
+static size_t pods_alive(void *data)
+{
+	const struct agent *agent = data;
+
+	return join_pods_alive(agent->join);
+}
+
 static int open_kubelet(struct agent *agent)
 {
 	const struct options *options = agent->options;
 	struct kubelet_options config = {
 		.url = options->kubelet_url,
-		.token_file = options->kubelet_token_file,
-		.ca_file = options->kubelet_ca_file,
-		.insecure_skip_verify = options->kubelet_insecure_skip_verify,
+		.insecure = options->kubelet_insecure_skip_verify,
 		.interval_ms = options->kubelet_interval_ms,
+		.pod_alive = pod_alive,
+		.pods_alive = pods_alive,
+		.on_update = on_pods,
+		.data = agent,
 	};
 	int err;
 
-	if (options->kubelet_url[0] == '\0')
+	if (options->kubelet_url[0] == '\0') {
+		log_info("no kubelet is configured: cgroups are shown by their own names");
 		return 0;
-	(void)config;
-	err = 0;
+	}
+	if (options->kubelet_token_file[0] != '\0')
+		config.token_file = options->kubelet_token_file;
+	if (options->kubelet_ca_file[0] != '\0')
+		config.ca_file = options->kubelet_ca_file;
+	err = kubelet_new(agent->loop, agent->http, &config, &agent->kubelet);
+	if (err < 0)
+		log_error("kubelet client: %s", strerror(-err));
 	return err;
 }
 
@@ -533,8 +555,12 @@ static int open_judge(struct agent *agent)
 
 static int open_surface(struct agent *agent)
 {
-	int err = surface_new(agent->loop, &agent->options->listen_address, &agent->surface);
+	struct http_listen listen;
+	int err;
 
+	err = http_listen_parse(agent->options->listen, &listen);
+	if (err == 0)
+		err = surface_new(agent->loop, &listen, &agent->surface);
 	if (err < 0) {
 		log_error("listening on %s: %s", agent->options->listen, strerror(-err));
 		return err;
@@ -573,8 +599,7 @@ int agent_new(struct loop *loop, const struct options *options, struct writer *w
 	agent->loop = loop;
 	agent->options = options;
 	agent->writer = writer;
-	agent->start_wall_ms = clock_wall_ms();
-	agent->level_since_wall_ms = agent->start_wall_ms;
+	agent->level_since_wall_ms = clock_wall_ms();
 	agent->shown = &agent->snapshots[0];
 	agent->next = &agent->snapshots[1];
 	log_info("pidwarden %s, %s mode, node %s", PIDWARDEN_VERSION,
@@ -588,7 +613,7 @@ int agent_new(struct loop *loop, const struct options *options, struct writer *w
 	if (err == 0)
 		err = open_judge(agent);
 	if (err == 0)
-		err = http_client_new(loop, &agent->http);
+		err = http_client_new(loop, NULL, &agent->http);
 	if (err == 0)
 		err = open_kubelet(agent);
 	if (err == 0)

@@ -53,6 +53,8 @@ static void ring_put(struct writer *writer, const void *data, size_t len)
 {
 	size_t at = (writer->head + writer->used) % QUEUE_BYTES, first = QUEUE_BYTES - at;
 
+	if (len == 0)
+		return; /* @data may be NULL, which memcpy() must not be given */
 	if (first > len)
 		first = len;
 	memcpy(writer->queue + at, data, first);
