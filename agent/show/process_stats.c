@@ -45,24 +45,29 @@ static int stat_fields(uint64_t fields[STAT_FIELDS])
 	return 0;
 }
 
-static int open_fds(uint64_t *ret_n)
+int process_stats_list_fds(uint64_t *ret_n)
 {
-	struct stat st;
-	clean_dir DIR *dir = NULL;
+	clean_dir DIR *dir = opendir("/proc/self/fd");
 	uint64_t n = 0;
 
-	/* Since Linux 6.2 (commit f1f1f2569901) the directory's size is the number of files. */
-	if (stat("/proc/self/fd", &st) == 0 && st.st_size > 0) {
-		*ret_n = (uint64_t)st.st_size;
-		return 0;
-	}
-	dir = opendir("/proc/self/fd");
 	if (!dir)
 		return -errno;
 	for (const struct dirent *entry = readdir(dir); entry; entry = readdir(dir))
 		n += entry->d_name[0] != '.';
 	*ret_n = n > 0 ? n - 1 : 0; /* less the directory itself */
 	return 0;
+}
+
+static int open_fds(uint64_t *ret_n)
+{
+	struct stat st;
+
+	/* Since Linux 6.2 (commit f1f1f2569901) the directory's size is the number of files. */
+	if (stat("/proc/self/fd", &st) == 0 && st.st_size > 0) {
+		*ret_n = (uint64_t)st.st_size;
+		return 0;
+	}
+	return process_stats_list_fds(ret_n);
 }
 
 static uint64_t soft_limit(__rlimit_resource_t resource)

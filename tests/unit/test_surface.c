@@ -76,6 +76,7 @@ static void test_before_the_first_snapshot(void **state)
 	assert_int_equal(get("/readyz"), 503);
 	assert_has("never reached so far; cgroups are shown by their own names");
 	assert_int_equal(get("/api/v1/node"), 503);
+	assert_string_equal(client_body(&answer), "{\"error\":\"no full snapshot yet\"}\n");
 	assert_int_equal(get("/metrics"), 200);
 	assert_has("process_threads 3\n");
 }
@@ -149,7 +150,7 @@ static void test_process_stats(void **state)
 	struct process_stats stats;
 	struct rlimit limit;
 	clean_close int fd = -1;
-	uint64_t before, n = 0;
+	uint64_t before, listed, n = 0;
 
 	(void)state;
 	assert_int_equal(process_stats_read(&stats), 0);
@@ -170,6 +171,8 @@ static void test_process_stats(void **state)
 	for (int i = 0; i < 4096; i++)
 		n += fcntl(i, F_GETFD) >= 0;
 	assert_int_equal(stats.open_fds, n);
+	assert_int_equal(process_stats_list_fds(&listed), 0);
+	assert_int_equal(listed, n);
 }
 
 int main(void)
