@@ -401,6 +401,24 @@ def case_exhausted():
     assert report["attempts"] == report["finished"] + failures, report
 
 
+def case_build_fails():
+    """One build by itself: a fork that fails makes it fail, and it takes its processes along."""
+    for limit, expected in (("max", 0), ("30", 1)):
+        cgroup = "%s/pidwarden-build-%s" % (pids_mount(), uuid.uuid4().hex[:12])
+        os.mkdir(cgroup)
+        with open(cgroup + "/pids.max", "w") as file:
+            file.write(limit)
+        enter = 'echo 0 >"$0/cgroup.procs" && exec "$@"'
+        done = subprocess.run(["sh", "-c", enter, cgroup, program, "run-build", "--seed", "5",
+                               "--time-scale", "0.02"], stdout=subprocess.PIPE, env=ENV,
+                              universal_newlines=True, timeout=30)
+        assert done.returncode == expected, done
+        assert ("BUILD FAILURE" in done.stdout) == (expected == 1), done.stdout
+        assert ("Resource temporarily unavailable" in done.stdout) == (expected == 1), done.stdout
+        assert read(cgroup + "/cgroup.procs") == "" and processes() == []
+        os.rmdir(cgroup)
+
+
 def case_no_pod_starts():
     """The generator's own forks are below the limit too: no pod can be started."""
     generator = Generator("--node-pids", "1", "--concurrency", "2", "--builds", "2",
