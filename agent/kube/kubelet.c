@@ -34,7 +34,8 @@ struct kubelet {
 	struct loop_timer *timer;
 	int64_t due_ms; /* when the timer fires, monotonic */
 	int64_t asked_ms; /* when the last request began */
-	int64_t poke_gap_ms; /* 0: the last answer brought something new */
+	int64_t poke_gap_ms; /* between requests that pokes made; 0: the last one helped */
+	bool due_by_poke;
 	int64_t backoff_ms;
 	uint64_t random;
 
@@ -45,6 +46,7 @@ struct kubelet {
 	struct pod_container containers[POD_CONTAINERS_MAX]; /* of the pod being parsed */
 	size_t unusable; /* items that are no pods, or beyond the table's caps */
 	size_t news; /* pods and containers that the table does not know */
+	bool for_poke; /* a poke made it */
 	bool poked; /* while it was under way */
 	char quote[QUOTE_MAX + 1];
 	size_t quote_len;
@@ -70,6 +72,7 @@ static int64_t jitter(struct kubelet *kubelet, int64_t ms, int64_t percent)
 static void schedule(struct kubelet *kubelet, int64_t delay_ms)
 {
 	kubelet->due_ms = loop_now_ms(kubelet->loop) + delay_ms;
+	kubelet->due_by_poke = false;
 	loop_timer_set(kubelet->timer, delay_ms);
 }
 
@@ -209,11 +212,12 @@ static void turned_good(struct kubelet *kubelet)
 	kubelet->state.error[0] = '\0';
 	kubelet->state.last_good_wall_ms = clock_wall_ms();
 	kubelet->backoff_ms = 0;
-	if (kubelet->news > 0)
+	/* A request that no poke made says that nothing unknown is there to be asked for. */
+	if (kubelet->news > 0 || !kubelet->for_poke)
 		kubelet->poke_gap_ms = 0;
 	else if (kubelet->poke_gap_ms == 0)
 		kubelet->poke_gap_ms = POKE_GAP_MIN_MS;
-	else if (kubelet->poke_gap_ms < POKE_GAP_MAX_MS)
+	else
 		kubelet->poke_gap_ms *= 2;
 	if (kubelet->poke_gap_ms > POKE_GAP_MAX_MS)
 		kubelet->poke_gap_ms = POKE_GAP_MAX_MS;
@@ -285,6 +289,7 @@ static void ask(struct loop *loop, void *data)
 	if (kubelet->request)
 		return;
 	kubelet->asked_ms = loop_now_ms(loop);
+	kubelet->for_poke = kubelet->due_by_poke;
 	kubelet->state.requests++;
 	kubelet->unusable = 0;
 	kubelet->news = 0;
@@ -316,6 +321,7 @@ void kubelet_poke(struct kubelet *kubelet)
 		at_ms = kubelet->asked_ms + kubelet->poke_gap_ms;
 	if (at_ms < kubelet->due_ms)
 		schedule(kubelet, at_ms - now_ms);
+	kubelet->due_by_poke = true;
 }
 
 const struct pod_table *kubelet_pods(const struct kubelet *kubelet)
