@@ -14,7 +14,7 @@
 
 const struct metric metric_table[] = {
 	/* Which limit. */
-	{ "pidwarden_build_info", METRIC_GAUGE, METRIC_INFO, 0, "",
+	{ "pidwarden_build_info", METRIC_GAUGE, ROW(INFO, count), "",
 	  "version,cgroup,counting,mode,node",
 	  "Always 1. cgroup: v1, hybrid or v2; counting: bpf, or none when the kernel's counters are "
 	  "missing; mode: observe or throttle.",

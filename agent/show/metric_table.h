@@ -20,8 +20,8 @@ enum metric_type {
 enum metric_rows {
 	METRIC_ONE, /* one sample, or none: struct metric_scalars */
 	METRIC_AGE, /* appended at scrape time, not with the tick */
-	METRIC_INFO,
-	METRIC_LIMIT, /* from here on struct metric_row */
+	METRIC_INFO, /* from here on struct metric_row */
+	METRIC_LIMIT,
 	METRIC_BINDING,
 	METRIC_POD,
 	METRIC_CONTAINER,
@@ -63,7 +63,7 @@ struct metric_row {
 	double limit;
 	double processes_created, threads_created, execs, exits;
 	double used, max, headroom; /* METRIC_LIMIT */
-	double count; /* METRIC_LEVER, METRIC_LOST; 1 for METRIC_BINDING */
+	double count; /* METRIC_LEVER, METRIC_LOST; 1 for METRIC_INFO and METRIC_BINDING */
 	double run_seconds, runs, recursion_misses; /* METRIC_PROGRAM */
 };
 

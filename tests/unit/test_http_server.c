@@ -189,8 +189,8 @@ static void test_bodies(void **state)
 		"Content-Length: 38\r\n\r\nGET /small HTTP/1.1\r\nHost: t\r\n\r\n1234567",
 		"Content-Length: 1000000000000\r\n\r\n",
 		"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /small HTTP/1.1\r\nHost: t\r\n\r\n",
-		"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
-		"GET /small HTTP/1.1\r\nHost: t\r\n\r\n",
+		("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+		 "GET /small HTTP/1.1\r\nHost: t\r\n\r\n"),
 	};
 	char request[512];
 
