@@ -17,8 +17,8 @@
 #define NOTHING UINT64_MAX /* no limit: max_concurrent null */
 #define TIMEOUT_MS 5000
 #define ANSWER_MAX 4096
-/* At most 120 requests a minute, however often the budget changes. */
-#define COOL_DOWN_MS 500
+/* However often the budget changes: at most this many requests a second, and one under way. */
+#define COOL_DOWN_MS 100
 #define BACKOFF_FIRST_MS 500
 #define BACKOFF_MAX_MS 10000
 /* The journal is on tmpfs; a machine where even that takes longer is served without it. */

@@ -91,7 +91,13 @@ void budget_plan(const struct budget_limit *limit, const struct budget_build *bu
 		else
 			high = middle - 1;
 	}
-	ret_budget->slots_free = low;
+	ret_budget->slots = (int64_t)low;
+	if (low == 0) {
+		double over = fmax(worst - (limit->max - limit->reserve), 0);
+		double per_build = fmax(lifecycle_peak(fresh) + limit->per_build_extra, 1);
+
+		ret_budget->slots = -1 - (int64_t)fmin(ceil(over / per_build), SLOTS_MAX);
+	}
 	ret_budget->expected_headroom = (int64_t)headroom_clamped(limit->max - worst);
 	ret_budget->worst_ms = (int64_t)worst_at * step;
 	ret_budget->per_build = lifecycle_peak(fresh) + limit->per_build_extra;

@@ -27,7 +27,11 @@ struct budget_limit {
 };
 
 struct budget {
-	uint64_t slots_free; /* builds that may start now */
+	/*
+	 * Builds that may start now. When none may: negative, so many must end first before one may
+	 * begin (-1: a build that ends leaves no room yet, because the plan counts on its end).
+	 */
+	int64_t slots;
 	/* max - (other + builds at the worst moment ahead, with the margin); negative: will not fit */
 	int64_t expected_headroom;
 	int64_t worst_ms; /* how far ahead that moment is */

@@ -114,7 +114,7 @@ static int look(struct judge *judge, const struct snapshot *snapshot)
 	struct judge_forecast forecast = { 0 };
 	const struct budget_build *builds;
 	double most_pressed = 0;
-	uint64_t slots = UINT64_MAX;
+	int64_t slots = INT64_MAX;
 	size_t n;
 	int err;
 
@@ -131,8 +131,8 @@ static int look(struct judge *judge, const struct snapshot *snapshot)
 		double share, pressed;
 
 		pressed = plan_limit(judge, limit, builds, n, &budget, &share);
-		if (budget.slots_free < slots)
-			slots = budget.slots_free;
+		if (budget.slots < slots)
+			slots = budget.slots;
 		if (forecast.known && pressed >= most_pressed)
 			continue;
 		most_pressed = pressed;
@@ -146,7 +146,7 @@ static int look(struct judge *judge, const struct snapshot *snapshot)
 		judge->build_share = share;
 	}
 	if (forecast.known)
-		forecast.budget = n + slots;
+		forecast.budget = (int64_t)n + slots > 0 ? (uint64_t)((int64_t)n + slots) : 0;
 	judge->forecast = forecast;
 	return 0;
 }

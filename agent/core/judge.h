@@ -36,7 +36,8 @@ struct judge_forecast {
 	int64_t expected_headroom; /* at the worst moment of the builds now running */
 	int64_t worst_ms; /* how far ahead that is */
 	uint64_t running; /* builds, young unknown pods included */
-	uint64_t budget; /* builds that may run at once under every limit */
+	/* Builds that may run at once under every limit; below running while some must end first */
+	uint64_t budget;
 	uint64_t per_build; /* tasks of a new build at its height */
 };
 

@@ -151,14 +151,14 @@ void lifecycle_expect(const struct lifecycle *lifecycle, int64_t age_ms, uint64_
 	if (then->builds < LIFECYCLE_MIN_BUILDS) {
 		mean = fmax(lifecycle_peak(lifecycle), (double)tasks);
 		variance = 0;
-	} else if (age_ms > 0 && now->builds >= LIFECYCLE_MIN_BUILDS && now->mean >= 1 &&
-		   (double)tasks > now->mean) {
-		/* A build larger than its peers stays so for a while. Smaller ones get no credit:
-		 * they may just be late. */
-		double excess = fmin((double)tasks / now->mean, 3) - 1;
-		double steps = (double)ahead_ms / (double)(8 * lifecycle->width_ms);
+	} else if (age_ms > 0 && now->builds >= LIFECYCLE_MIN_BUILDS) {
+		/* A build far larger than its peers stays so for a while. A smaller one gets no
+		 * credit: it may just be late. */
+		double excess = (double)tasks - now->mean - 2 * sqrt(bucket_variance(now));
 
-		mean *= 1 + excess * exp2(-steps);
+		if (excess > 0)
+			mean += excess *
+				exp2(-(double)ahead_ms / (double)(8 * lifecycle->width_ms));
 	}
 	alive = survival(lifecycle, age_ms, age_ms + ahead_ms);
 	ret_expectation->mean = alive * mean;

@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #define LIFECYCLE_BUCKETS 64
-#define LIFECYCLE_FIRST_WIDTH_MS 500
+#define LIFECYCLE_FIRST_WIDTH_MS 100
 /* Buckets that fewer builds have reached are unknown: the prior answers for them. */
 #define LIFECYCLE_MIN_BUILDS 5
 

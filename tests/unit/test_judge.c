@@ -92,10 +92,11 @@ static void test_young_builds(void **state)
 	assert_int_equal(forecast.headroom, 860);
 	/* 50 of others, nine at 86 */
 	assert_int_equal(forecast.expected_headroom, 1000 - 50 - 9 * 86);
-	assert_int_equal(forecast.budget, 9); /* 950 - 774 - 100 < 86 */
+	/* 950 - 774 - 100 < 86: none may begin, and one that ends leaves no room yet */
+	assert_int_equal(forecast.budget, 8);
 	assert_int_equal(decision.level, POLICY_THROTTLE);
 	assert_true(decision.throttle);
-	assert_int_equal(decision.max_concurrent, 9);
+	assert_int_equal(decision.max_concurrent, 8);
 	judge_free(judge);
 	snapshot_done(&snapshot);
 }
