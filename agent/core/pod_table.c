@@ -66,16 +66,17 @@ static int make_room(void **rows, size_t n, size_t extra, size_t *cap, size_t si
 	return 0;
 }
 
-int pod_table_add(struct pod_table *table, const struct pod_identity *pod,
-		  const struct pod_container *containers)
+/* @share: how many times the caps. */
+static int add(struct pod_table *table, const struct pod_identity *pod,
+	       const struct pod_container *containers, size_t share)
 {
 	size_t n = pod->n_containers;
 	int err;
 
 	if (n > POD_CONTAINERS_MAX)
 		return -EINVAL;
-	if (table->n_entries == POD_TABLE_PODS_MAX ||
-	    table->n_containers + n > POD_TABLE_CONTAINERS_MAX)
+	if (table->n_entries >= POD_TABLE_PODS_MAX * share ||
+	    table->n_containers + n > POD_TABLE_CONTAINERS_MAX * share)
 		return -ENOSPC;
 	err = make_room((void **)&table->entries, table->n_entries, 1, &table->cap_entries,
 			sizeof(*table->entries));
@@ -93,6 +94,12 @@ int pod_table_add(struct pod_table *table, const struct pod_identity *pod,
 		       n * sizeof(*containers));
 	table->n_containers += n;
 	return 0;
+}
+
+int pod_table_add(struct pod_table *table, const struct pod_identity *pod,
+		  const struct pod_container *containers)
+{
+	return add(table, pod, containers, 1);
 }
 
 static int compare_entries(const void *a, const void *b, void *data)
@@ -242,7 +249,8 @@ static int take_over(struct pod_table *next, const struct pod_table *old,
 		if (pod_table_find(next, entry->pod.cgroup_uid) ||
 		    !is_alive(live, entry->pod.cgroup_uid))
 			continue;
-		err = pod_table_add(next, &entry->pod, pod_table_containers(old, entry));
+		/* Room of their own: a list that fills the table must not push them out. */
+		err = add(next, &entry->pod, pod_table_containers(old, entry), 2);
 		if (err == -ENOSPC)
 			break;
 		if (err < 0)

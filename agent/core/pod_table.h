@@ -13,6 +13,7 @@
 
 #include "core/pod_parse.h"
 
+/* Of one list; as much again is kept of pods that it left out. */
 #define POD_TABLE_PODS_MAX 2000
 /* Over all pods: with POD_CONTAINERS_MAX for each of them a hostile list would hold 18 MB. */
 #define POD_TABLE_CONTAINERS_MAX 8192

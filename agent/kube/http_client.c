@@ -11,6 +11,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "kube/http_error.h"
 #include "kube/http_token.h"
 #include "kube/http_url.h"
@@ -18,9 +19,11 @@
 
 #define DEFAULT_CONNECT_TIMEOUT_MS 2000
 #define DEFAULT_MAX_BODY_BYTES (1u << 20)
-/* libcurl reads one buffer for each socket event: what a callback does with 16 kB takes well below
- * a millisecond, so that other work of the loop waits no longer. */
 #define BUFFER_BYTES 16384L
+/* libcurl reads up to 100 buffers for one socket event: with 19,000 JSON values in each 38 kB of a
+ * hostile list that held the loop up for 334 ms. After this long the transfer is paused until the
+ * next round. */
+#define BUSY_MAX_NS (5 * 1000 * 1000)
 #define HEADER_BYTES_MAX (64u << 10)
 #define RETRY_AFTER_MAX_S 3600
 #define IDLE_HANDLES 4
@@ -37,7 +40,9 @@ struct http_request {
 	struct http_request *next;
 	enum request_state state;
 	bool cancelled;
-	struct loop_timer *timer; /* begins it; then the deadline while a name is resolved */
+	bool paused;
+	/* Begins it; then the deadline while a name is resolved; then the end of a pause. */
+	struct loop_timer *timer;
 	int64_t deadline_ms; /* monotonic, 0: none */
 	struct http_request_options options; /* texts below */
 	char *method, *body, *token_file, *ca_file;
@@ -62,6 +67,8 @@ struct http_client {
 	size_t n_idle;
 	struct http_client_stats stats;
 	unsigned int depth; /* calls into libcurl or to a callback under way */
+	int64_t entered_ns; /* when the outermost of them began */
+	bool delivered; /* part of a body since then */
 	bool dead; /* freed when depth is back to 0 */
 };
 
@@ -128,7 +135,10 @@ static void client_destroy(struct http_client *client)
 
 static void client_enter(struct http_client *client)
 {
-	client->depth++;
+	if (client->depth++ > 0)
+		return;
+	client->entered_ns = clock_mono_ns();
+	client->delivered = false;
 }
 
 /* Does what had to wait until no callback was under way. False: the client is gone. */
@@ -321,11 +331,18 @@ static size_t on_header(char *bytes, size_t size, size_t n, void *data)
 static size_t on_body(char *bytes, size_t size, size_t n, void *data)
 {
 	struct http_request *request = data;
+	struct http_client *client = request->client;
 	size_t len = size * n;
 	long status = 0;
 
 	if (request->cancelled)
 		return 0;
+	if (client->delivered && clock_mono_ns() - client->entered_ns > BUSY_MAX_NS) {
+		request->paused = true;
+		loop_timer_set(request->timer, 0);
+		return CURL_WRITEFUNC_PAUSE; /* libcurl gives the same piece again */
+	}
+	client->delivered = true;
 	request->body_bytes += len;
 	if (request->body_bytes > request->options.max_body_bytes) {
 		request->data_err = -EFBIG;
@@ -537,6 +554,16 @@ static void request_begin(struct http_request *request)
 		request_run(request, addresses);
 }
 
+static void request_resume(struct http_request *request)
+{
+	struct http_client *client = request->client;
+
+	request->paused = false;
+	/* May call on_data; what comes of it is in the messages. */
+	curl_easy_pause(request->easy, CURLPAUSE_CONT);
+	client_reap(client);
+}
+
 static void request_timer(struct loop *loop, void *data)
 {
 	struct http_request *request = data;
@@ -551,6 +578,8 @@ static void request_timer(struct loop *loop, void *data)
 	else if (request->state == REQUEST_RESOLVING)
 		request_fail(request, -ETIMEDOUT, "%s was not resolved in time",
 			     request->where.host);
+	else if (request->paused)
+		request_resume(request);
 	client_leave(client);
 }
 

@@ -2,6 +2,7 @@
 #include "kube/http_client.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/stat.h>
 
@@ -21,10 +22,24 @@ struct outcome {
 	bool cancel_in_data;
 	bool free_in_data;
 	bool free_in_done;
+	int64_t slow_us; /* each piece takes this long */
 };
 
 static struct server server;
 static struct loop *loop;
+static int threads_wanted;
+
+/* Stands before the C library's for all that is linked: a thread made and joined again between two
+ * looks at /proc is seen too. What a node without a free PID answers is EAGAIN. */
+int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *), void *arg)
+{
+	(void)thread;
+	(void)attr;
+	(void)fn;
+	(void)arg;
+	threads_wanted++;
+	return EAGAIN;
+}
 
 static int on_data(int status, const char *bytes, size_t len, void *data)
 {
@@ -33,6 +48,8 @@ static int on_data(int status, const char *bytes, size_t len, void *data)
 	assert_true(status >= 200);
 	assert_true(len <= 16384);
 	buf_add(&outcome->body, bytes, len);
+	if (outcome->slow_us > 0)
+		usleep((unsigned int)outcome->slow_us);
 	if (outcome->cancel_in_data)
 		http_request_cancel(outcome->request);
 	if (outcome->free_in_data)
@@ -212,6 +229,38 @@ static void test_body_caps(void **state)
 	fetch(client, (struct http_request_options){ 0 }, &outcome);
 	assert_int_equal(outcome.result.err, -EBADMSG);
 	assert_true(outcome.body.len <= 16384);
+	http_client_free(client);
+	buf_done(&outcome.body);
+}
+
+/* However much has arrived and however slow its reader, a round ends after a few pieces. */
+static void test_slow_reader(void **state)
+{
+	static char body[1000000];
+	struct http_client *client = new_client();
+	struct outcome outcome = { .slow_us = 3000 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(body); i++)
+		body[i] = (char)('a' + i % 23);
+	server_set(&server, SERVER_BODY, 200, body, sizeof(body));
+	start(client, (struct http_request_options){ 0 }, &outcome);
+	loop_take_longest_ms(loop);
+	while (outcome.calls == 0)
+		assert_int_equal(loop_run_once(loop, 100), 0);
+	assert_int_equal(outcome.result.err, 0);
+	assert_int_equal(outcome.body.len, sizeof(body));
+	assert_memory_equal(outcome.body.data, body, sizeof(body));
+	/* Without the pause: 3 ms for each of 62 pieces. */
+	assert_true(loop_take_longest_ms(loop) < 60);
+
+	/* Cancelled in a pause. */
+	start(client, (struct http_request_options){ 0 }, &outcome);
+	while (outcome.body.len < 50000)
+		assert_int_equal(loop_run_once(loop, 100), 0);
+	http_request_cancel(outcome.request);
+	spin_ms(20);
+	assert_int_equal(outcome.calls, 0);
 	http_client_free(client);
 	buf_done(&outcome.body);
 }
@@ -544,6 +593,56 @@ static void test_names(void **state)
 	buf_done(&other.body);
 }
 
+/* A name of /etc/hosts other than localhost. False: there is none. */
+static bool name_of_hosts_file(char *ret_name, size_t size)
+{
+	FILE *file = fopen("/etc/hosts", "re");
+	char line[512], *rest, *name;
+	bool found = false;
+
+	while (file && !found && fgets(line, sizeof(line), file)) {
+		line[strcspn(line, "#\n")] = '\0';
+		name = strtok_r(line, " \t", &rest);
+		while (name && !found) {
+			name = strtok_r(NULL, " \t", &rest);
+			found = name && strcmp(name, "localhost") != 0 && strlen(name) < size;
+		}
+		if (found)
+			snprintf(ret_name, size, "%s", name);
+	}
+	if (file)
+		fclose(file);
+	return found;
+}
+
+/* The DNS is not asked for it; whether something listens there does not matter. */
+static void test_hosts_file(void **state)
+{
+	const struct http_client_options options = { .dns_servers = dns.servers };
+	struct outcome outcome = { 0 };
+	struct http_client *client;
+	char name[200], url[256];
+	int queries = dns.queries;
+
+	(void)state;
+	if (!name_of_hosts_file(name, sizeof(name))) {
+		print_message("no name in /etc/hosts but localhost\n");
+		skip();
+	}
+	dns.mode = DNS_SILENT;
+	assert_int_equal(http_client_new(loop, &options, &client), 0);
+	snprintf(url, sizeof(url), "http://%s:1/", name);
+	fetch(client,
+	      (struct http_request_options){
+		      .url = url, .timeout_ms = 4000, .connect_timeout_ms = 500 },
+	      &outcome);
+	assert_int_equal(dns.queries, queries);
+	assert_true(outcome.result.err == -ECONNREFUSED || outcome.result.err == -ETIMEDOUT);
+	assert_non_null(strstr(outcome.result.error, "connect"));
+	http_client_free(client);
+	buf_done(&outcome.body);
+}
+
 /* ---- TLS: openssl plays the CA and the server ---- */
 
 static int run(const char *dir, const char *command)
@@ -654,10 +753,20 @@ static void test_tls(void **state)
 	assert_int_equal(system(command), 0);
 }
 
-/* The last test: whatever ran before, the kernel knows of one thread. */
+static void *no_thread(void *arg)
+{
+	return arg;
+}
+
+/* The last test: whatever ran before, nothing asked for a thread. */
 static void test_no_threads(void **state)
 {
+	pthread_t thread;
+
 	(void)state;
+	assert_int_equal(threads_wanted, 0);
+	assert_int_equal(pthread_create(&thread, NULL, no_thread, NULL), EAGAIN);
+	assert_int_equal(threads_wanted, 1);
 	assert_int_equal(self_status("Threads:"), 1);
 }
 
@@ -693,7 +802,8 @@ int main(void)
 		cmocka_unit_test(test_answers),	  cmocka_unit_test(test_request),
 		cmocka_unit_test(test_body_caps), cmocka_unit_test(test_token),
 		cmocka_unit_test(test_urls),	  cmocka_unit_test(test_no_connection),
-		cmocka_unit_test(test_cancel),	  cmocka_unit_test(test_names),
+		cmocka_unit_test(test_cancel),	  cmocka_unit_test(test_slow_reader),
+		cmocka_unit_test(test_names),	  cmocka_unit_test(test_hosts_file),
 		cmocka_unit_test(test_tls),	  cmocka_unit_test(test_no_threads),
 	};
 

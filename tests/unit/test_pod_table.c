@@ -266,6 +266,29 @@ static void test_claims(void **state)
 	pod_table_free(table);
 }
 
+/* A list that fills the table pushes nobody out who is alive. */
+static void test_full_list(void **state)
+{
+	static struct pod_container containers[POD_CONTAINERS_MAX];
+	char alive[] = "abc";
+	struct pod_liveness live = { letter_alive, alive, 3 };
+	struct pod_table *table = letters("abc"), *next;
+	struct pod_identity pod = { .n_containers = POD_CONTAINERS_MAX };
+	struct pod_table_swap swap;
+	size_t n = 0;
+
+	(void)state;
+	assert_int_equal(pod_table_seal(table), 0);
+	assert_int_equal(pod_table_new(&next), 0);
+	do {
+		snprintf(pod.cgroup_uid, sizeof(pod.cgroup_uid), "full-%zu", n++);
+	} while (pod_table_add(next, &pod, containers) == 0);
+	assert_int_equal(pod_table_swap(&table, next, &live, &swap), 0);
+	assert_int_equal(swap.kept, 3);
+	assert_non_null(pod_table_find(table, "c"));
+	pod_table_free(table);
+}
+
 static void test_caps(void **state)
 {
 	static struct pod_container containers[POD_CONTAINERS_MAX + 1];
@@ -294,7 +317,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_recorded_join), cmocka_unit_test(test_recorded_tree),
 		cmocka_unit_test(test_swap),	      cmocka_unit_test(test_kept_twice),
-		cmocka_unit_test(test_claims),	      cmocka_unit_test(test_caps),
+		cmocka_unit_test(test_claims),	      cmocka_unit_test(test_full_list),
+		cmocka_unit_test(test_caps),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
