@@ -184,7 +184,7 @@ const struct option_row options_table[] = {
 		.fallback = "",
 		.fallback_help = "found in the mounts",
 		.value_name = "DIR",
-		.help = "the pids hierarchy",
+		.help = "where cgroups are mounted (the host's /sys/fs/cgroup), or the pids hierarchy itself",
 	},
 	{
 		.name = "proc-root",

@@ -88,8 +88,14 @@ static int find_below(const char *root, struct cgroup_mount *ret_mount)
 	}
 	if ((size_t)snprintf(pids, sizeof(pids), "%s/pids", root) >= sizeof(pids))
 		return -ENAMETOOLONG;
-	if (access(pids, F_OK) < 0)
-		return -ENOENT;
+	if (access(pids, F_OK) < 0) {
+		/* The v1 hierarchy itself: only there a cgroup has a "tasks" file. */
+		if (!exists(root, "tasks"))
+			return -ENOENT;
+		ret_mount->mode = CGROUP_MODE_V1;
+		snprintf(ret_mount->path, sizeof(ret_mount->path), "%s", root);
+		return 0;
+	}
 	ret_mount->mode = exists(root, "unified/cgroup.controllers") ? CGROUP_MODE_HYBRID :
 								       CGROUP_MODE_V1;
 	snprintf(ret_mount->path, sizeof(ret_mount->path), "%s", pids);

@@ -22,8 +22,8 @@ struct cgroup_mount {
 
 /*
  * Looks at @proc_root/self/mountinfo. With @cgroup_root set (the host's /sys/fs/cgroup mounted
- * elsewhere, or a captured tree) only that directory and its "pids" and "unified" children are
- * looked at, by the files they hold. -ENOENT when no mounted hierarchy has pids.
+ * elsewhere, the pids hierarchy itself, or a captured tree) only that directory and its "pids" and
+ * "unified" children are looked at, by the files they hold. -ENOENT when no mounted hierarchy has pids.
  */
 int cgroup_mount_find(const char *proc_root, const char *cgroup_root,
 		      struct cgroup_mount *ret_mount);

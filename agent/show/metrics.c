@@ -9,6 +9,8 @@
 
 #include "show/metric_collect.h"
 
+static const char *const type_names[] = { "gauge", "counter", "histogram" };
+
 struct metrics {
 	struct metric_collect collect;
 };
@@ -54,8 +56,6 @@ static void number(struct buf *out, double value)
 
 static void header(struct buf *out, const struct metric *metric)
 {
-	static const char *const types[] = { "gauge", "counter", "histogram" };
-
 	buf_str(out, "# HELP ");
 	buf_str(out, metric->name);
 	buf_char(out, ' ');
@@ -63,7 +63,7 @@ static void header(struct buf *out, const struct metric *metric)
 	buf_str(out, "\n# TYPE ");
 	buf_str(out, metric->name);
 	buf_char(out, ' ');
-	buf_str(out, types[metric->type]);
+	buf_str(out, type_names[metric->type]);
 	buf_char(out, '\n');
 }
 
@@ -176,16 +176,25 @@ void metrics_render_age(struct buf *out, const struct snapshot *snapshot, int64_
 	}
 }
 
+static void write_labels(struct buf *out, const struct metric *metric)
+{
+	for (const char *at = metric->labels; *at; at += strspn(at, ",")) {
+		size_t len = strcspn(at, ",");
+
+		buf_printf(out, "%s`%.*s`", at > metric->labels ? ", " : "", (int)len, at);
+		at += len;
+	}
+}
+
 void metrics_write_doc(struct buf *out)
 {
-	static const char *const types[] = { "gauge", "counter", "histogram" };
-
 	buf_str(out,
 		"# Metrics\n"
 		"\n"
-		"Made from the agent's descriptor table by `pidwarden --print-metrics-doc`; a unit test "
-		"compares the two.\n"
-		"The names and labels are a public interface.\n"
+		"Made from the agent's descriptor table by `cmake --build --preset release --target docs`; "
+		"a unit test\n"
+		"compares the two."
+		" The names and labels are a public interface.\n"
 		"\n"
 		"A metric without a value is left out, never shown as 0: no `pidwarden_pod_tasks_limit` "
 		"means no limit, no created,\n"
@@ -208,15 +217,22 @@ void metrics_write_doc(struct buf *out)
 	for (size_t i = 0; i < metric_table_n; i++) {
 		const struct metric *metric = &metric_table[i];
 
-		buf_printf(out, "| `%s` | %s | %s | ", metric->name, types[metric->type],
+		buf_printf(out, "| `%s` | %s | %s | ", metric->name, type_names[metric->type],
 			   metric->unit);
-		for (const char *at = metric->labels; *at; at += strspn(at, ",")) {
-			size_t len = strcspn(at, ",");
-
-			buf_printf(out, "%s`%.*s`", at > metric->labels ? ", " : "", (int)len, at);
-			at += len;
-		}
+		write_labels(out, metric);
 		buf_printf(out, " | %s | %s |\n",
 			   metric->cardinality[0] ? metric->cardinality : "1", metric->help);
+	}
+}
+
+void metrics_write_table(struct buf *out)
+{
+	buf_str(out, "| metric | labels | meaning |\n|---|---|---|\n");
+	for (size_t i = 0; i < metric_table_n; i++) {
+		const struct metric *metric = &metric_table[i];
+
+		buf_printf(out, "| `%s` | ", metric->name);
+		write_labels(out, metric);
+		buf_printf(out, " | %s |\n", metric->help);
 	}
 }

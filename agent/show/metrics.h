@@ -30,7 +30,10 @@ int metrics_render(struct metrics *metrics, const struct view *view, struct buf 
  * Nothing before the first full snapshot. */
 void metrics_render_age(struct buf *out, const struct snapshot *snapshot, int64_t now_ms);
 
-/* Appends docs/metrics.md. */
+/* Appends docs/metrics.md, and the shorter table that README.md has between these two lines. */
 void metrics_write_doc(struct buf *out);
+void metrics_write_table(struct buf *out);
+#define METRICS_DOC_BEGIN "<!-- metrics:begin -->\n"
+#define METRICS_DOC_END "<!-- metrics:end -->\n"
 
 #endif

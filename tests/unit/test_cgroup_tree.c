@@ -323,6 +323,12 @@ static void test_mounts(void **state)
 	make("cg/pids", -1, NULL);
 	assert_int_equal(cgroup_mount_find(root, below, &mount), 0);
 	assert_int_equal(mount.mode, CGROUP_MODE_HYBRID);
+	/* the v1 hierarchy itself */
+	put("cg/pids/tasks", "1\n");
+	strcat(below, "/pids");
+	assert_int_equal(cgroup_mount_find(root, below, &mount), 0);
+	assert_int_equal(mount.mode, CGROUP_MODE_V1);
+	assert_string_equal(mount.path, below);
 }
 
 static void test_node_facts(void **state)

@@ -366,9 +366,34 @@ static void test_doc_is_current(void **state)
 	assert_string_equal(text.data, file_text);
 }
 
+/* README.md between its two lines is what the table says. */
+static void test_readme(void **state)
+{
+	static char file_text[1 << 18];
+	struct buf text = { 0 };
+	char *begin, *end;
+	FILE *file = fopen(FIXTURES "/../../README.md", "r");
+	size_t n;
+
+	(void)state;
+	assert_non_null(file);
+	n = fread(file_text, 1, sizeof(file_text) - 1, file);
+	file_text[n] = '\0';
+	fclose(file);
+	begin = strstr(file_text, METRICS_DOC_BEGIN);
+	end = strstr(file_text, METRICS_DOC_END);
+	assert_non_null(begin);
+	assert_non_null(end);
+	*end = '\0';
+	metrics_write_table(&text);
+	assert_string_equal(begin + strlen(METRICS_DOC_BEGIN), text.data);
+	buf_done(&text);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_readme),
 		cmocka_unit_test_setup_teardown(test_values, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unknown_is_absent, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_before_first_snapshot, setup, teardown),
