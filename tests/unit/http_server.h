@@ -152,9 +152,10 @@ static inline void server_body(int fd, const struct server_shared *shared, const
 static inline bool server_answer(int fd, struct server_shared *shared, const char *request)
 {
 	char piece[32];
+	int mode = shared->mode;
 
 	shared->requests++;
-	switch (shared->mode) {
+	switch (mode) {
 	case SERVER_BODY:
 		server_body(fd, shared, shared->body, shared->body_len);
 		return true;

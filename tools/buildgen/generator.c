@@ -185,6 +185,7 @@ static void count_end(struct generator *generator, struct pod *pod)
 	generator->last_end_ms = pod->end_ms;
 	if (pod->cause == POD_SUCCEEDED) {
 		counts->finished++;
+		counts->finished_first_try += pod->spec.attempt == 1;
 		if (generator->state == GENERATOR_RUNNING)
 			counts->finished_in_time++;
 		if (generator->n_peaks < GENERATOR_PEAKS_MAX)

@@ -33,6 +33,7 @@ struct generator_counts {
 	uint64_t started; /* builds; a build is one job, however often it is tried */
 	uint64_t attempts; /* pods */
 	uint64_t finished; /* builds that succeeded in the end */
+	uint64_t finished_first_try; /* of them, without a retry */
 	uint64_t finished_in_time; /* of them, before the drain */
 	uint64_t failed; /* given up after the last retry */
 	uint64_t unfinished; /* waiting for a retry, or running, when it all ended */

@@ -6,7 +6,7 @@
 
 static void causes(struct buf *buf, const char *name, const uint64_t counts[POD_CAUSES])
 {
-	for (size_t i = POD_SUCCEEDED + 1; i < POD_INTERRUPTED; i++)
+	for (enum pod_cause i = POD_SUCCEEDED + 1; i < POD_INTERRUPTED; i++)
 		buf_printf(buf, "  \"%s_%s\": %" PRIu64 ",\n", name, pod_cause_name(i), counts[i]);
 }
 
@@ -31,10 +31,11 @@ void report_counts(struct buf *buf, const struct generator *generator)
 	add_live(generator, &counts);
 	buf_printf(buf,
 		   "  \"started\": %" PRIu64 ",\n  \"attempts\": %" PRIu64 ",\n"
-		   "  \"finished\": %" PRIu64 ",\n  \"finished_in_time\": %" PRIu64 ",\n"
+		   "  \"finished\": %" PRIu64 ",\n  \"finished_first_try\": %" PRIu64 ",\n"
+		   "  \"finished_in_time\": %" PRIu64 ",\n"
 		   "  \"failed\": %" PRIu64 ",\n  \"unfinished\": %" PRIu64 ",\n",
-		   counts.started, counts.attempts, counts.finished, counts.finished_in_time,
-		   counts.failed, counts.unfinished);
+		   counts.started, counts.attempts, counts.finished, counts.finished_first_try,
+		   counts.finished_in_time, counts.failed, counts.unfinished);
 	buf_printf(buf, "  \"first_attempt_failures\": %" PRIu64 ",\n",
 		   generator_first_attempt_failures(generator));
 	causes(buf, "first_attempt_failures", counts.first_attempt_failures);
@@ -103,7 +104,7 @@ void report_text(struct buf *buf, const struct generator *generator, int64_t now
 		   counts->unfinished);
 	buf_printf(buf, "first tries  %" PRIu64 " failed",
 		   generator_first_attempt_failures(generator));
-	for (size_t i = POD_SUCCEEDED + 1; i < POD_INTERRUPTED; i++)
+	for (enum pod_cause i = POD_SUCCEEDED + 1; i < POD_INTERRUPTED; i++)
 		if (counts->first_attempt_failures[i] > 0)
 			buf_printf(buf, ", %s %" PRIu64, pod_cause_name(i),
 				   counts->first_attempt_failures[i]);
