@@ -309,8 +309,13 @@ void cgroup_totals_fold(struct cgroup_totals *totals, uint64_t id, uint64_t pare
 	totals->entries[i].live = (struct task_totals){ 0 };
 	totals->entries[i].live_next = (struct task_totals){ 0 };
 	update_own(&totals->entries[i]);
-	if (gone)
-		mark_gone(totals, i);
+	if (!gone)
+		return;
+	mark_gone(totals, i);
+	/* The heir is there before its own fold may come, which says whose heir it is in turn: a whole
+	 * pod that goes between two ticks, and ran no task outside its containers. */
+	if (parent_id && find(totals, parent_id) == NONE)
+		insert(totals, parent_id);
 }
 
 void cgroup_totals_unattributed(struct cgroup_totals *totals, const struct task_totals *counts)

@@ -171,7 +171,8 @@ static void test_parents_inherit(void **state)
 	fold(totals, 99, 2, 0, true);
 	assert_null(cgroup_totals_find(totals, 99));
 	cgroup_totals_stats(totals, &stats);
-	assert_int_equal(stats.entries, 2);
+	/* The two and their pod, which is to inherit. */
+	assert_int_equal(stats.entries, 3);
 	assert_int_equal(stats.gone, 2);
 	cgroup_totals_settle(totals);
 	assert_null(cgroup_totals_find(totals, 4));
@@ -192,6 +193,26 @@ static void test_parents_inherit(void **state)
 	fold(totals, 50, 0, 5, true);
 	cgroup_totals_settle(totals);
 	assert_node(totals, 75);
+	cgroup_totals_free(totals);
+}
+
+/* Container, pod and one above it go in one tick; only the container ever ran a task. */
+static void test_whole_branch_goes(void **state)
+{
+	struct cgroup_totals *totals = make(1000);
+	struct cgroup_totals_stats stats;
+
+	(void)state;
+	for (uint64_t id = 100; id < 400; id += 3) {
+		fold(totals, id + 2, id + 1, 5, true);
+		fold(totals, id + 1, id, 0, true);
+		fold(totals, id, 1, 0, true);
+		cgroup_totals_settle(totals);
+	}
+	assert_inherited(totals, 1, 500);
+	assert_node(totals, 500);
+	cgroup_totals_stats(totals, &stats);
+	assert_int_equal(stats.entries, 1);
 	cgroup_totals_free(totals);
 }
 
@@ -360,6 +381,7 @@ int main(void)
 		cmocka_unit_test(test_fold_within_a_tick),
 		cmocka_unit_test(test_two_slots),
 		cmocka_unit_test(test_parents_inherit),
+		cmocka_unit_test(test_whole_branch_goes),
 		cmocka_unit_test(test_mark_gone),
 		cmocka_unit_test(test_unattributed),
 		cmocka_unit_test(test_hostile_churn),
