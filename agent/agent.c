@@ -11,6 +11,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "act/lever_webhook.h"
 #include "base/clock.h"
@@ -386,6 +387,14 @@ static size_t max_counter_fds(void)
 						 (size_t)limit.rlim_cur - FDS_RESERVED;
 }
 
+static bool counts_pids(const char *dir)
+{
+	char path[PATH_MAX];
+
+	return snprintf(path, sizeof(path), "%s/pids.current", dir) < (int)sizeof(path) &&
+	       access(path, F_OK) == 0;
+}
+
 static int open_cgroups(struct agent *agent)
 {
 	const struct options *options = agent->options;
@@ -401,6 +410,12 @@ static int open_cgroups(struct agent *agent)
 		return err;
 	}
 	root = options->node_cgroup[0] != '\0' ? options->node_cgroup : agent->mount.path;
+	if (strcmp(root, agent->mount.path) != 0 && !counts_pids(root)) {
+		log_error("node-cgroup %s: no cgroup in which pids are counted (it has no file "
+			  "pids.current); the pids hierarchy is at %s",
+			  root, agent->mount.path);
+		return -EINVAL;
+	}
 	err = cgroup_tree_new(root, CGROUPS_MAX, max_counter_fds(), &agent->tree);
 	if (err < 0) {
 		log_error("cgroup directory %s: %s", root, strerror(-err));
