@@ -11,6 +11,7 @@
 #include "http_server.h"
 #include "kube/http_token.h"
 #include "kube/http_url.h"
+#include "kube/resolver.h"
 
 struct outcome {
 	struct http_client *client;
@@ -593,6 +594,50 @@ static void test_names(void **state)
 	buf_done(&other.body);
 }
 
+static void on_answer(const char *host, int err, const char *error, void *data)
+{
+	int *answers = data;
+
+	assert_string_equal(host, "kubelet.test");
+	assert_int_equal(err, 0);
+	assert_string_equal(error, "");
+	(*answers)++;
+}
+
+/* A refreshed name has its new addresses, not those beside the old. */
+static void test_refreshed_name(void **state)
+{
+	int answers = 0;
+	const struct resolver_options options = {
+		.servers = dns.servers, .refresh_ms = 1, .on_answer = on_answer, .data = &answers
+	};
+	struct resolver *resolver;
+	const char *addresses;
+
+	(void)state;
+	dns.mode = DNS_ANSWER;
+	assert_int_equal(resolver_new(loop, &options, &resolver), 0);
+	assert_int_equal(resolver_get(resolver, "kubelet.test", &addresses), -EINPROGRESS);
+	for (int i = 0; i < 5; i++) {
+		spin_ms(30);
+		assert_int_equal(answers, i + 1);
+		assert_int_equal(resolver_get(resolver, "KUBELET.test", &addresses), 0);
+		assert_string_equal(addresses, "127.0.0.1");
+	}
+	/* More names at once than it keeps: the further ones are refused, not queued. */
+	spin_ms(30);
+	dns.mode = DNS_SILENT;
+	for (int i = 0; i < 20; i++) {
+		char host[32];
+
+		snprintf(host, sizeof(host), "host-%d.test", i);
+		assert_int_equal(resolver_get(resolver, host, &addresses),
+				 i < 16 ? -EINPROGRESS : -ENOMEM);
+	}
+	resolver_free(resolver);
+	resolver_free(NULL);
+}
+
 /* A name of /etc/hosts other than localhost. False: there is none. */
 static bool name_of_hosts_file(char *ret_name, size_t size)
 {
@@ -622,7 +667,7 @@ static void test_hosts_file(void **state)
 	struct outcome outcome = { 0 };
 	struct http_client *client;
 	char name[200], url[256];
-	int queries = dns.queries;
+	int queries;
 
 	(void)state;
 	if (!name_of_hosts_file(name, sizeof(name))) {
@@ -630,6 +675,8 @@ static void test_hosts_file(void **state)
 		skip();
 	}
 	dns.mode = DNS_SILENT;
+	spin_ms(20); /* what other tests asked has arrived */
+	queries = dns.queries;
 	assert_int_equal(http_client_new(loop, &options, &client), 0);
 	snprintf(url, sizeof(url), "http://%s:1/", name);
 	fetch(client,
@@ -667,6 +714,7 @@ static void test_tls(void **state)
 		{ "localhost", "right.pem", false, -EKEYREJECTED }, /* not the certificate's name */
 		{ "127.0.0.1", "missing.pem", false, -EKEYREJECTED },
 		{ "127.0.0.1", "wrong.pem", true, 0 },
+		{ "localhost", "wrong.pem", true, 0 },
 		{ "127.0.0.1", "right.pem", false, 0 },
 	};
 	char dir[] = "/tmp/test_http_client.XXXXXX", command[512], port[16];
@@ -799,12 +847,13 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_answers),	  cmocka_unit_test(test_request),
-		cmocka_unit_test(test_body_caps), cmocka_unit_test(test_token),
-		cmocka_unit_test(test_urls),	  cmocka_unit_test(test_no_connection),
-		cmocka_unit_test(test_cancel),	  cmocka_unit_test(test_slow_reader),
-		cmocka_unit_test(test_names),	  cmocka_unit_test(test_hosts_file),
-		cmocka_unit_test(test_tls),	  cmocka_unit_test(test_no_threads),
+		cmocka_unit_test(test_answers),	   cmocka_unit_test(test_request),
+		cmocka_unit_test(test_body_caps),  cmocka_unit_test(test_token),
+		cmocka_unit_test(test_urls),	   cmocka_unit_test(test_no_connection),
+		cmocka_unit_test(test_cancel),	   cmocka_unit_test(test_slow_reader),
+		cmocka_unit_test(test_names),	   cmocka_unit_test(test_refreshed_name),
+		cmocka_unit_test(test_hosts_file), cmocka_unit_test(test_tls),
+		cmocka_unit_test(test_no_threads),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

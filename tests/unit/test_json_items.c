@@ -56,6 +56,10 @@ static const struct {
 	/* Only the list's own items are the items. */
 	{ "{\"x\":{\"items\":[1]},\"items\":[{\"items\":[2]}],\"y\":[\"items\",[3]]}", 0,
 	  "{\"items\":[2]}|", 1, 0, NULL, 0 },
+	/* A key is what it is written as, whole: neither with an escape in it nor cut. */
+	{ "{\"it\\nems\":[1],\"items\":[2]}", 0, "2|", 1, 0, NULL, 0 },
+	{ "                                                               {\"itemsxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\":[1],\"items\":[2]}",
+	  0, "2|", 1, 0, NULL, 0 },
 	{ "{\"a\":\"items\",\"items\":[7]}", 0, "7|", 1, 0, NULL, 0 },
 	{ "", -EBADMSG, "", 0, 0, "truncated", 0 },
 	{ "{", -EBADMSG, "", 0, 0, "truncated", 1 },
