@@ -70,10 +70,18 @@ static void describe(const struct policy_input *input, const struct policy_state
 		return;
 	}
 	n = snprintf(decision->reason, sizeof(decision->reason),
-		     "%s: %" PRIu64 " of %" PRIu64 " PIDs left under %.64s; %" PRIu64
-		     " builds running, %" PRId64 " left at their height",
-		     name, input->headroom, input->binding->max, input->binding->name,
-		     input->n_builds, input->expected_headroom);
+		     "%s: %" PRIu64 " of %" PRIu64 " PIDs left under %.64s", name, input->headroom,
+		     input->binding->max, input->binding->name);
+	if (n > 0 && input->n_builds > 0) {
+		int64_t left = input->expected_headroom;
+
+		n += snprintf(decision->reason + n, sizeof(decision->reason) - (size_t)n,
+			      left < 0 ? ", %" PRId64 " too few for the %" PRIu64
+					 " running builds at their height" :
+					 ", %" PRId64 " when the %" PRIu64
+					 " running builds are at their height",
+			      left < 0 ? -left : left, input->n_builds);
+	}
 	if (n < 0 || (size_t)n >= sizeof(decision->reason))
 		return;
 	if (decision->throttle)
