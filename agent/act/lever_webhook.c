@@ -155,7 +155,7 @@ static int on_data(int status, const char *bytes, size_t len, void *data)
 }
 
 /* A generator may say {"accepted":false,"reason":…} with 200; one that says nothing has accepted. */
-static bool accepted(struct lever_webhook *webhook)
+static bool accepted(struct lever_webhook *webhook, char *ret_error, size_t size)
 {
 	const cJSON *item;
 	bool yes = true;
@@ -169,8 +169,7 @@ static bool accepted(struct lever_webhook *webhook)
 			cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(answer, "reason"));
 
 		yes = false;
-		snprintf(webhook->last_error, sizeof(webhook->last_error), "refused: %.200s",
-			 reason ? reason : "no reason given");
+		snprintf(ret_error, size, "refused: %.200s", reason ? reason : "no reason given");
 	}
 	cJSON_Delete(answer);
 	return yes;
@@ -255,9 +254,7 @@ static void on_done(const struct http_result *result, void *data)
 		on_failed(webhook, error, now_ms);
 		if (result->retry_after_ms > webhook->backoff_ms)
 			webhook->not_before_ms = now_ms + result->retry_after_ms;
-	} else if (!accepted(webhook)) {
-		snprintf(error, sizeof(error), "%s", webhook->last_error);
-		webhook->last_error[0] = '\0';
+	} else if (!accepted(webhook, error, sizeof(error))) {
 		on_failed(webhook, error, now_ms);
 	} else {
 		on_confirmed(webhook, now_ms);
