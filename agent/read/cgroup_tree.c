@@ -464,6 +464,19 @@ static void take_notifications(struct cgroup_tree *tree)
 	tree->full_pass = true;
 }
 
+/*
+ * v2: the directory was there before "+pids" was written above it, so its files came later, and no
+ * notification says so. What belongs to a pod is looked for on every pass.
+ */
+static void look_for_counter(struct cgroup_tree *tree, uint32_t index)
+{
+	if (tree->entries[index].kind == CGROUP_OTHER &&
+	    index % MAX_TURNS != tree->pass % MAX_TURNS)
+		return;
+	open_counter(tree, index);
+	read_max(tree, index);
+}
+
 static bool binds_for_node(const struct cgroup_entry *entry)
 {
 	return entry->kind == CGROUP_KUBEPODS || entry->kind == CGROUP_QOS;
@@ -503,7 +516,11 @@ int cgroup_tree_refresh(struct cgroup_tree *tree, int64_t now_ms)
 	for (uint32_t i = 0; i < tree->n; i++) {
 		struct cgroup_entry *entry = &tree->entries[i];
 
-		if (entry->id == 0 || !entry->has_pids)
+		if (entry->id == 0)
+			continue;
+		if (!entry->has_pids)
+			look_for_counter(tree, i);
+		if (!entry->has_pids)
 			continue;
 		err = read_current(tree, i);
 		if (err == -ENODEV || err == -ENOENT) {
