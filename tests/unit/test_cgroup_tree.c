@@ -4,21 +4,10 @@
  * kernel names them. What the tree says is compared with what the test wrote, and once with find(1)'s
  * view of the machine's own hierarchy.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "temp_dir.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <ftw.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "core/limits.h"
 #include "read/cgroup_mount.h"
@@ -28,63 +17,25 @@
 #define POD "kubepods/burstable/pod4d9f3b6a-0d5c-4a3f-9f53-6c3d1e2f4a5b"
 #define ID "1f9ab8dcb7ee5b7b1b0fa9d3f0a6c2d4e8f01234567890abcdef1234567890ab"
 
-static char root[64];
-
-static int setup(void **state)
-{
-	(void)state;
-	snprintf(root, sizeof(root), "/tmp/pidwarden-tree-XXXXXX");
-	return mkdtemp(root) ? 0 : -1;
-}
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(path);
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	return nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-}
-
-static void put(const char *path, const char *text)
-{
-	char full[512];
-	FILE *file;
-
-	snprintf(full, sizeof(full), "%s/%s", root, path);
-	file = fopen(full, "we");
-	assert_non_null(file);
-	fputs(text, file);
-	fclose(file);
-}
-
 /* A directory as the pids controller fills it; -1: no file (hierarchy root). */
 static void make(const char *path, long current, const char *max)
 {
 	char full[512], file[600], number[32];
 
-	snprintf(full, sizeof(full), "%s/%s", root, path);
+	snprintf(full, sizeof(full), "%s/%s", temp_dir, path);
 	assert_true(mkdir(full, 0755) == 0 || errno == EEXIST);
 	if (current < 0)
 		return;
 	snprintf(number, sizeof(number), "%ld\n", current);
 	snprintf(file, sizeof(file), "%s/pids.current", path);
-	put(file, number);
+	temp_dir_put(file, number);
 	snprintf(file, sizeof(file), "%s/pids.max", path);
-	put(file, max);
+	temp_dir_put(file, max);
 }
 
-static void drop(const char *path)
+static void assert_drop(const char *path)
 {
-	char full[512];
-
-	snprintf(full, sizeof(full), "%s/%s", root, path);
-	assert_int_equal(nftw(full, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+	assert_int_equal(temp_dir_drop(path), 0);
 }
 
 static const struct cgroup_entry *find(const struct cgroup_tree *tree, const char *path)
@@ -124,14 +75,14 @@ static void test_life(void **state)
 
 	(void)state;
 	make_pod();
-	assert_int_equal(cgroup_tree_new(root, 1000, 1000, &tree), 0);
+	assert_int_equal(cgroup_tree_new(temp_dir, 1000, 1000, &tree), 0);
 	assert_int_equal(cgroup_tree_refresh(tree, 1000), 0);
 	entry = find(tree, "/" POD);
 	assert_non_null(entry);
 	assert_int_equal(entry->kind, CGROUP_POD);
 	assert_int_equal(entry->current, 12);
 	assert_int_equal(entry->max, 100);
-	snprintf(path, sizeof(path), "%s/" POD, root);
+	snprintf(path, sizeof(path), "%s/" POD, temp_dir);
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(entry->id, st.st_ino);
 	assert_ptr_equal(entry, &cgroup_tree_entries(
@@ -150,8 +101,8 @@ static void test_life(void **state)
 	assert_int_equal(later.scans, stats.scans);
 
 	/* New counts through the kept-open file, a new limit, a new nested cgroup. */
-	put(POD "/pids.current", "40\n");
-	put("kubepods/pids.max", "500\n");
+	temp_dir_put(POD "/pids.current", "40\n");
+	temp_dir_put("kubepods/pids.max", "500\n");
 	make(POD "/" ID "/nested", 5, "max\n");
 	assert_int_equal(cgroup_tree_refresh(tree, 3000), 0);
 	assert_int_equal(find(tree, "/" POD)->current, 40);
@@ -160,7 +111,7 @@ static void test_life(void **state)
 	assert_int_equal(find(tree, "/" POD "/" ID "/nested")->first_seen_ms, 3000);
 
 	/* Gone with all below it; made again under the same name it is another one. */
-	drop(POD);
+	assert_drop(POD);
 	assert_int_equal(cgroup_tree_refresh(tree, 4000), 0);
 	assert_null(find(tree, "/" POD));
 	assert_null(find(tree, "/" POD "/" ID "/nested"));
@@ -181,11 +132,11 @@ static void test_same_name(void **state)
 
 	(void)state;
 	make_pod();
-	assert_int_equal(cgroup_tree_new(root, 1000, 1000, &tree), 0);
+	assert_int_equal(cgroup_tree_new(temp_dir, 1000, 1000, &tree), 0);
 	assert_int_equal(cgroup_tree_refresh(tree, 1000), 0);
 	id = find(tree, "/" POD)->id;
-	make(POD "2", 1, "max\n"); /* takes the inode number that drop() would free */
-	drop(POD);
+	make(POD "2", 1, "max\n"); /* takes the inode number that assert_drop() would free */
+	assert_drop(POD);
 	make(POD "3", 1, "max\n");
 	make(POD, 9, "max\n");
 	assert_int_equal(cgroup_tree_refresh(tree, 2000), 0);
@@ -203,7 +154,7 @@ static void test_few_fds(void **state)
 
 	(void)state;
 	make_pod();
-	assert_int_equal(cgroup_tree_new(root, 1000, 2, &tree), 0);
+	assert_int_equal(cgroup_tree_new(temp_dir, 1000, 2, &tree), 0);
 	for (int i = 1; i < 4; i++)
 		assert_int_equal(cgroup_tree_refresh(tree, i * 1000), 0);
 	cgroup_tree_stats(tree, &stats);
@@ -211,7 +162,7 @@ static void test_few_fds(void **state)
 	assert_int_equal(find(tree, "/" POD)->current, 12);
 	assert_int_equal(find(tree, "/" POD "/" ID)->current, 11);
 	assert_int_equal(find(tree, "/system.slice")->current, 3);
-	drop(POD);
+	assert_drop(POD);
 	assert_int_equal(cgroup_tree_refresh(tree, 9000), 0);
 	assert_null(find(tree, "/" POD));
 	cgroup_tree_free(tree);
@@ -230,7 +181,7 @@ static void test_bounded(void **state)
 		snprintf(path, sizeof(path), POD "/" ID "/n%d", i);
 		make(path, -1, NULL);
 	}
-	assert_int_equal(cgroup_tree_new(root, 100, 1000, &tree), 0);
+	assert_int_equal(cgroup_tree_new(temp_dir, 100, 1000, &tree), 0);
 	assert_int_equal(cgroup_tree_refresh(tree, 1000), 0);
 	make("kubepods/burstable/podlate", 6, "max\n");
 	assert_int_equal(cgroup_tree_refresh(tree, 2000), 0);
@@ -244,13 +195,37 @@ static void test_bounded(void **state)
 		strcat(path, "/deep");
 		make(path, -1, NULL);
 	}
-	assert_int_equal(cgroup_tree_new(root, 10000, 1000, &tree), 0);
+	assert_int_equal(cgroup_tree_new(temp_dir, 10000, 1000, &tree), 0);
 	assert_int_equal(cgroup_tree_refresh(tree, 1000), 0);
 	assert_non_null(find(tree, "/" POD));
-	drop(POD "/" ID);
+	assert_drop(POD "/" ID);
 	assert_int_equal(cgroup_tree_refresh(tree, 2000), 0);
 	cgroup_tree_stats(tree, &stats);
 	assert_int_equal(stats.entries, 6);
+	cgroup_tree_free(tree);
+}
+
+/* v2: a directory made before "+pids" was written above it gets its files later. */
+static void test_late_files(void **state)
+{
+	struct cgroup_tree *tree;
+
+	(void)state;
+	make_pod();
+	make("kubepods/podlate", -1, NULL);
+	make("late.slice", -1, NULL);
+	assert_int_equal(cgroup_tree_new(temp_dir, 1000, 1000, &tree), 0);
+	assert_int_equal(cgroup_tree_refresh(tree, 1000), 0);
+	assert_false(find(tree, "/kubepods/podlate")->has_pids);
+	make("kubepods/podlate", 8, "50\n");
+	make("late.slice", 3, "max\n");
+	assert_int_equal(cgroup_tree_refresh(tree, 2000), 0);
+	assert_int_equal(find(tree, "/kubepods/podlate")->current, 8);
+	assert_int_equal(find(tree, "/kubepods/podlate")->max, 50);
+	/* What is no pod's is looked for in turns. */
+	for (int i = 0; i < 10; i++)
+		assert_int_equal(cgroup_tree_refresh(tree, 3000 + i), 0);
+	assert_int_equal(find(tree, "/late.slice")->current, 3);
 	cgroup_tree_free(tree);
 }
 
@@ -268,7 +243,7 @@ static void test_mounts(void **state)
 		const char *mountinfo;
 		int err;
 		enum cgroup_mode mode;
-		const char *path; /* relative to the test's root */
+		const char *path; /* relative to the temporary directory */
 	} cases[] = {
 		{ "30 23 0:26 / @/cg ro shared:9 - tmpfs tmpfs ro\n"
 		  "31 30 0:27 / @/cg/unified rw shared:10 - cgroup2 cgroup2 rw,nsdelegate\n"
@@ -288,8 +263,8 @@ static void test_mounts(void **state)
 	make("cg", -1, NULL);
 	make("cg/unified", -1, NULL);
 	make("self", -1, NULL);
-	put("v2/cgroup.controllers", "cpuset cpu io memory hugetlb pids rdma\n");
-	put("cg/unified/cgroup.controllers", "\n");
+	temp_dir_put("v2/cgroup.controllers", "cpuset cpu io memory hugetlb pids rdma\n");
+	temp_dir_put("cg/unified/cgroup.controllers", "\n");
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		char text[2048] = "", expected[600];
 		struct cgroup_mount mount;
@@ -298,15 +273,15 @@ static void test_mounts(void **state)
 			size_t len = strlen(text);
 
 			if (*c == '@')
-				snprintf(text + len, sizeof(text) - len, "%s", root);
+				snprintf(text + len, sizeof(text) - len, "%s", temp_dir);
 			else
 				snprintf(text + len, sizeof(text) - len, "%c", *c);
 		}
-		put("self/mountinfo", text);
-		assert_int_equal(cgroup_mount_find(root, NULL, &mount), cases[i].err);
+		temp_dir_put("self/mountinfo", text);
+		assert_int_equal(cgroup_mount_find(temp_dir, NULL, &mount), cases[i].err);
 		if (cases[i].err < 0)
 			continue;
-		snprintf(expected, sizeof(expected), "%s/%s", root, cases[i].path);
+		snprintf(expected, sizeof(expected), "%s/%s", temp_dir, cases[i].path);
 		assert_string_equal(mount.path, expected);
 		assert_int_equal(mount.mode, cases[i].mode);
 	}
@@ -315,18 +290,18 @@ static void test_mounts(void **state)
 	struct cgroup_mount mount;
 	char below[128];
 
-	snprintf(below, sizeof(below), "%s/v2", root);
-	assert_int_equal(cgroup_mount_find(root, below, &mount), 0);
+	snprintf(below, sizeof(below), "%s/v2", temp_dir);
+	assert_int_equal(cgroup_mount_find(temp_dir, below, &mount), 0);
 	assert_int_equal(mount.mode, CGROUP_MODE_V2);
-	snprintf(below, sizeof(below), "%s/cg", root);
-	assert_int_equal(cgroup_mount_find(root, below, &mount), -ENOENT);
+	snprintf(below, sizeof(below), "%s/cg", temp_dir);
+	assert_int_equal(cgroup_mount_find(temp_dir, below, &mount), -ENOENT);
 	make("cg/pids", -1, NULL);
-	assert_int_equal(cgroup_mount_find(root, below, &mount), 0);
+	assert_int_equal(cgroup_mount_find(temp_dir, below, &mount), 0);
 	assert_int_equal(mount.mode, CGROUP_MODE_HYBRID);
 	/* the v1 hierarchy itself */
-	put("cg/pids/tasks", "1\n");
+	temp_dir_put("cg/pids/tasks", "1\n");
 	strcat(below, "/pids");
-	assert_int_equal(cgroup_mount_find(root, below, &mount), 0);
+	assert_int_equal(cgroup_mount_find(temp_dir, below, &mount), 0);
 	assert_int_equal(mount.mode, CGROUP_MODE_V1);
 	assert_string_equal(mount.path, below);
 }
@@ -339,19 +314,19 @@ static void test_node_facts(void **state)
 	make("", -1, NULL);
 	make("sys", -1, NULL);
 	make("sys/kernel", -1, NULL);
-	assert_int_equal(node_facts_read(root, &facts), -ENOENT);
-	put("sys/kernel/pid_max", "32768\n");
-	put("sys/kernel/threads-max", "192731\n");
-	put("loadavg", "0.09 0.06 0.02 1/78 2333\n");
-	assert_int_equal(node_facts_read(root, &facts), 0);
+	assert_int_equal(node_facts_read(temp_dir, &facts), -ENOENT);
+	temp_dir_put("sys/kernel/pid_max", "32768\n");
+	temp_dir_put("sys/kernel/threads-max", "192731\n");
+	temp_dir_put("loadavg", "0.09 0.06 0.02 1/78 2333\n");
+	assert_int_equal(node_facts_read(temp_dir, &facts), 0);
 	assert_int_equal(facts.pid_max, 32768);
 	assert_int_equal(facts.threads_max, 192731);
 	assert_int_equal(facts.tasks, 78);
-	put("loadavg", "0.09 0.06 0.02 1 2333\n");
-	assert_int_equal(node_facts_read(root, &facts), -EINVAL);
-	put("loadavg", "0.09 0.06 0.02 1/78 2333\n");
-	put("sys/kernel/pid_max", "-1\n");
-	assert_int_equal(node_facts_read(root, &facts), -EINVAL);
+	temp_dir_put("loadavg", "0.09 0.06 0.02 1 2333\n");
+	assert_int_equal(node_facts_read(temp_dir, &facts), -EINVAL);
+	temp_dir_put("loadavg", "0.09 0.06 0.02 1/78 2333\n");
+	temp_dir_put("sys/kernel/pid_max", "-1\n");
+	assert_int_equal(node_facts_read(temp_dir, &facts), -EINVAL);
 	/* The machine's own. */
 	assert_int_equal(node_facts_read("/proc", &facts), 0);
 	assert_true(facts.tasks > 0 && facts.tasks < facts.pid_max);
@@ -360,13 +335,14 @@ static void test_node_facts(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_life, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_same_name, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_few_fds, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_bounded, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_life, temp_dir_setup, temp_dir_teardown),
+		cmocka_unit_test_setup_teardown(test_same_name, temp_dir_setup, temp_dir_teardown),
+		cmocka_unit_test_setup_teardown(test_few_fds, temp_dir_setup, temp_dir_teardown),
+		cmocka_unit_test_setup_teardown(test_bounded, temp_dir_setup, temp_dir_teardown),
+		cmocka_unit_test_setup_teardown(test_late_files, temp_dir_setup, temp_dir_teardown),
 		cmocka_unit_test(test_root_gone),
-		cmocka_unit_test_setup_teardown(test_mounts, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_node_facts, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_mounts, temp_dir_setup, temp_dir_teardown),
+		cmocka_unit_test_setup_teardown(test_node_facts, temp_dir_setup, temp_dir_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,41 +4,16 @@
  * them, /pods as the kubelet gave it, and the container runtime's own map of who is who as the truth.
  */
 #include "kubelet_fixture.h"
+#include "temp_dir.h"
 
 #include <cjson/cJSON.h>
-#include <ftw.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "core/cgroup_totals.h"
 #include "join.h"
 #include "read/cgroup_tree.h"
 
 #define PIDS_ROOT "/sys/fs/cgroup/pids"
-
-static char root[64];
-
-static int setup(void **state)
-{
-	(void)state;
-	snprintf(root, sizeof(root), "/tmp/pidwarden-join-XXXXXX");
-	return mkdtemp(root) ? 0 : -1;
-}
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(path);
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	return nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-}
 
 static void put(const char *dir, const char *file, const char *text)
 {
@@ -67,7 +42,7 @@ static unsigned long rebuild(const char *fixture)
 
 		if (!max || strncmp(dir, PIDS_ROOT, strlen(PIDS_ROOT)) != 0)
 			continue;
-		snprintf(full, sizeof(full), "%s%s", root, dir + strlen(PIDS_ROOT));
+		snprintf(full, sizeof(full), "%s%s", temp_dir, dir + strlen(PIDS_ROOT));
 		assert_int_equal(mkdir(full, 0755), 0);
 		put(full, "pids.current", current);
 		put(full, "pids.max", max);
@@ -111,7 +86,7 @@ static void check_recording(const char *version)
 	snprintf(name, sizeof(name), "%s/kubelet-jobs-pods.json", version);
 	pods = fixture_table(name);
 	assert_int_equal(pod_table_seal(pods), 0);
-	assert_int_equal(cgroup_tree_new(root, 10000, 100, &tree), 0);
+	assert_int_equal(cgroup_tree_new(temp_dir, 10000, 100, &tree), 0);
 	assert_int_equal(cgroup_tree_refresh(tree, 5000), 0);
 	assert_int_equal(join_new(&join), 0);
 	struct join_input input = {
@@ -206,7 +181,7 @@ static void test_no_kubelet(void **state)
 
 	(void)state;
 	pod_tasks = rebuild("kubelet-1.20/cgroup-jobs-pids-tree.txt");
-	assert_int_equal(cgroup_tree_new(root, 10000, 100, &tree), 0);
+	assert_int_equal(cgroup_tree_new(temp_dir, 10000, 100, &tree), 0);
 	assert_int_equal(cgroup_tree_refresh(tree, 1000), 0);
 	assert_int_equal(join_new(&join), 0);
 	struct join_input input = { .tree = tree, .now_ms = 61000, .node_tasks = 5000 };
@@ -232,7 +207,7 @@ static uint64_t id_of(const char *path)
 	char full[900];
 	struct stat st;
 
-	snprintf(full, sizeof(full), "%s/%s", root, path);
+	snprintf(full, sizeof(full), "%s/%s", temp_dir, path);
 	assert_int_equal(stat(full, &st), 0);
 	return st.st_ino;
 }
@@ -241,7 +216,7 @@ static void make(const char *path, const char *current)
 {
 	char full[900];
 
-	snprintf(full, sizeof(full), "%s/%s", root, path);
+	snprintf(full, sizeof(full), "%s/%s", temp_dir, path);
 	assert_int_equal(mkdir(full, 0755), 0);
 	put(full, "pids.current", current);
 	put(full, "pids.max", "max");
@@ -264,7 +239,7 @@ static void test_totals(void **state)
 	make("kubepods/podab/one/nested", "2");
 	make("kubepods/podab/two", "5");
 	make("service", "3");
-	assert_int_equal(cgroup_tree_new(root, 100, 100, &tree), 0);
+	assert_int_equal(cgroup_tree_new(temp_dir, 100, 100, &tree), 0);
 	assert_int_equal(join_new(&join), 0);
 	assert_int_equal(cgroup_totals_new(100, &totals), 0);
 	struct join_input input = { .tree = tree, .totals = totals, .node_tasks = 20 };
@@ -308,10 +283,7 @@ static void test_totals(void **state)
 	assert_int_equal(snapshot.pods[0].totals.processes_created, 30);
 
 	/* The tree has lost "two" already, the fold has not come yet: not a fall. */
-	char full[900];
-
-	snprintf(full, sizeof(full), "%s/kubepods/podab/two", root);
-	assert_int_equal(nftw(full, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+	assert_int_equal(temp_dir_drop("kubepods/podab/two"), 0);
 	assert_int_equal(cgroup_tree_refresh(tree, 1000), 0);
 	snapshot_reset(&snapshot);
 	assert_int_equal(join_rows(join, &input, &snapshot), 0);
@@ -346,7 +318,7 @@ static void test_folded_rows(void **state)
 		snprintf(current, sizeof(current), "%d", i + 1);
 		make(name, current);
 	}
-	assert_int_equal(cgroup_tree_new(root, 1000, 10, &tree), 0);
+	assert_int_equal(cgroup_tree_new(temp_dir, 1000, 10, &tree), 0);
 	assert_int_equal(join_new(&join), 0);
 	assert_int_equal(cgroup_tree_refresh(tree, 0), 0);
 	struct join_input input = { .tree = tree, .node_tasks = 40000 };
@@ -366,11 +338,14 @@ static void test_folded_rows(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_recorded_1_20, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_recorded_1_36, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_no_kubelet, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_totals, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_folded_rows, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_recorded_1_20, temp_dir_setup,
+						temp_dir_teardown),
+		cmocka_unit_test_setup_teardown(test_recorded_1_36, temp_dir_setup,
+						temp_dir_teardown),
+		cmocka_unit_test_setup_teardown(test_no_kubelet, temp_dir_setup, temp_dir_teardown),
+		cmocka_unit_test_setup_teardown(test_totals, temp_dir_setup, temp_dir_teardown),
+		cmocka_unit_test_setup_teardown(test_folded_rows, temp_dir_setup,
+						temp_dir_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
