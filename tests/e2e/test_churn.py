@@ -56,7 +56,7 @@ def same_uid_again():
         with e2e.Agent("--interval", "100ms", *kubelet.options(), node=node) as agent:
             pod = first
             for round in range(6):
-                child = node.hold(pod.container("build").path, 3 + round)
+                child = node.hold(pod.container("build").path, 9 - round)
                 e2e.wait_for("named", 5, lambda: agent.tick().find(
                     "pidwarden_pod_tasks", pod="phoenix") == pod.current())
                 for metrics in agent.ticks(2):

@@ -5,6 +5,7 @@ within 100 ms at every moment, memory stays below 32 MB, and a kubelet that reco
 
 import contextlib
 import datetime
+import json
 import socket
 import subprocess
 import time
@@ -91,6 +92,7 @@ FAULTS = {
     "nested outside the items": lambda handler: e2e.answer(handler, 200, b'{"a":' * 200000),
     "50 MB deep": streamed(HEAD, b'{"a":[', b""),
     "50 MB wide": streamed(HEAD + b"{\"a\":[1", b",1", b"]}]}"),
+    "50 MB of wide items": streamed(HEAD + b"{}", b',{"a":[1' + b",1" * 500000 + b"]}", b"]}"),
     "50 MB of one string": streamed(HEAD + b'{"metadata":{"name":"', b"x", b'"}}]}'),
     "50 MB of keys": streamed(HEAD + b"{\"a\":1", b',"\\u0061b":{}', b"}]}"),
     "50 MB of empty items": streamed(HEAD + b"{}", b",{}", b"]}"),
@@ -199,6 +201,53 @@ def hostile_lists():
     return faults([name for name in FAULTS if "50 MB" in name or "cap" in name])
 
 
+def flood():
+    """A good list of 50 MB: more pods than a node has, long names, many containers. What the caps let
+    in fits into 32 MB, and the pods that have processes keep their names."""
+    def behave(handler):
+        handler.send_response(200)
+        handler.send_header("Content-Type", "application/json")
+        handler.end_headers()
+        handler.wfile.write(HEAD)
+        sent = i = 0
+        while sent < HUGE:
+            names = ["c%d-%s" % (j, "x" * 50) for j in range(30)]
+            item = json.dumps({
+                "metadata": {"name": "n%d-" % i + "y" * 240, "namespace": "z" * 63,
+                             "uid": "%08d-0000-0000-0000-000000000000" % i,
+                             "labels": {"type": "build-job", "job-name": "w" * 63}},
+                "spec": {"containers": [{"name": name, "image": "i"} for name in names]},
+                "status": {"phase": "Running", "containerStatuses": [
+                    {"name": name, "containerID": "containerd://%064x" % (i * 100 + j)}
+                    for j, name in enumerate(names)]}}).encode()
+            handler.wfile.write((b"," if i else b"") + item)
+            sent += len(item)
+            i += 1
+        handler.wfile.write(b"]}")
+    with e2e.Node() as node, setup(node) as (kubelet, agent):
+        with e2e.Probe(agent) as probe:
+            kubelet.behave = behave
+            count = kubelet.asked
+            known = sorted(pod.name for pod in node.pods)
+            end = time.monotonic() + 40
+            # Two of them whole, so that an old table and a new one are there at once.
+            while kubelet.asked < count + 3:
+                assert time.monotonic() < end, kubelet.asked
+                assert names(agent.tick()) == known
+            assert names(agent.tick()) == known
+            assert agent.metrics().value("pidwarden_kubelet_pods_skipped") > 1000
+            told = probe.check()
+        peak = agent.status_kb("VmHWM")
+        if not e2e.setting.sanitized:
+            assert peak < RSS_MAX_KB, "%d kB resident at the height" % peak
+        kubelet.behave = None
+        e2e.wait_for("the true list", 20, lambda: agent.metrics().value(
+            "pidwarden_kubelet_pods_skipped") == 0)
+        assert names(agent.tick()) == known
+        agent.stop()
+        return "%s; at most %.1f MB resident" % (told, peak / 1024)
+
+
 def changes_meanwhile():
     """While the kubelet is away pods go and come: counts follow, new ones carry their cgroup's name."""
     with e2e.Node() as node, setup(node) as (kubelet, agent):
@@ -291,4 +340,4 @@ def https():
                                                    if "Authorization" in h], "it asked all the same"
 
 
-e2e.run([refuses_and_hangs, hostile_lists, changes_meanwhile, never_there, https])
+e2e.run([refuses_and_hangs, hostile_lists, flood, changes_meanwhile, never_there, https])
