@@ -160,6 +160,12 @@ static inline int test_skip(const char *why)
 	return fails ? 1 : TEST_SKIPPED;
 }
 
+/* On an emulated CPU (tests/vm) fewer rounds must do. */
+static inline bool test_slow(void)
+{
+	return getenv("TEST_SLOW") != NULL;
+}
+
 /* Call first in main(). 0: go on. */
 static inline int test_need_bpf(void)
 {
