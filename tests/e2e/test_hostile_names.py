@@ -220,4 +220,28 @@ def hostile_cgroups():
             os.rmdir(bad)
 
 
-e2e.run([names, raw_control_bytes, duplicates, hostile_cgroups])
+def process_name():
+    """The program that crosses a trip wire is named in the log; it chose its name itself."""
+    evil = os.path.join(os.fsencode(e2e.setting.work), b"\x1b[2J\n\xff%s%n\x07")
+    shutil.copy(e2e.setting.storm, evil)
+    with e2e.Node(600) as node:
+        for form in ("text", "json"):
+            with e2e.Agent("--interval", "2s", "--log-format", form, node=node) as agent:
+                if agent.metrics().value("pidwarden_bpf_counting") != 1:
+                    raise e2e.Skip("no trip wire without BPF")
+                plain, e2e.setting.storm = e2e.setting.storm, evil
+                try:
+                    child = node.hold(node.pod().container("c").path, 460)
+                finally:
+                    e2e.setting.storm = plain
+                e2e.wait_for("the trip", 5, lambda: "trip wire" in agent.log())
+                assert "[2J" in agent.log()
+                clean(agent.log(), "log")
+                if form == "json":
+                    for line in agent.log().strip().split("\n"):
+                        json.loads(line)
+                agent.stop()
+            e2e.let_go(child)
+
+
+e2e.run([names, raw_control_bytes, duplicates, hostile_cgroups, process_name])
