@@ -114,6 +114,18 @@ static void read_limits(struct agent *agent, const struct node_facts *facts, boo
 	node_limits_fill(&input, &agent->next->node);
 }
 
+static void keep_larger(struct task_totals *now, const struct task_totals *before)
+{
+	if (now->processes_created < before->processes_created)
+		now->processes_created = before->processes_created;
+	if (now->threads_created < before->threads_created)
+		now->threads_created = before->threads_created;
+	if (now->execs < before->execs)
+		now->execs = before->execs;
+	if (now->exits < before->exits)
+		now->exits = before->exits;
+}
+
 static void fill_node(struct agent *agent)
 {
 	struct snapshot *next = agent->next;
@@ -145,6 +157,9 @@ static void fill_node(struct agent *agent)
 		next->node.totals.execs += total->own.execs + total->inherited.execs;
 		next->node.totals.exits += total->own.exits + total->inherited.exits;
 	}
+	/* Tree and counters are read one after the other: a cgroup that is just being removed may be
+	 * in neither for one tick, and a counter must not fall. */
+	keep_larger(&next->node.totals, &agent->shown->node.totals);
 }
 
 /* Readers into the next snapshot. 0, or -errno: the next snapshot is then not to be shown. */
