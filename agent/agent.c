@@ -47,6 +47,7 @@
 #define STATS_EVERY 60
 /* Two ticks closer than this (a trip just after a tick) tell nothing new. */
 #define TICK_GAP_MS 20
+#define TRIP_LOG_MS 10000
 #define STATE_FILE_MODE 0700
 
 struct agent {
@@ -77,6 +78,8 @@ struct agent {
 	int64_t level_since_wall_ms;
 	int64_t last_tick_ms;
 	uint64_t ticks;
+	int64_t trip_told_ms;
+	uint64_t trips_untold;
 	int tick_error; /* 0, or what the last tick failed with: said once */
 	bool stopping;
 	struct present present;
@@ -258,6 +261,7 @@ static void arm_wires(struct agent *agent)
 			       agent->options->headroom_enter_ratio :
 			       agent->options->reserve_ratio / 2;
 	const struct limit *tightest = NULL;
+	uint64_t tightest_threshold = 0;
 
 	if (!agent->probe)
 		return;
@@ -265,20 +269,18 @@ static void arm_wires(struct agent *agent)
 		const struct limit *limit = &limits->limits[i];
 		uint64_t threshold = limit->max - (uint64_t)(ratio * (double)limit->max);
 
-		if (limit->scope == LIMIT_SCOPE_NODE_PIDS)
-			bpf_probe_arm_pid_allocated(agent->probe,
-						    limit->used < threshold ? threshold : 0);
-		else if (limit->scope == LIMIT_SCOPE_CGROUP &&
-			 (!tightest || limit_headroom(limit) < limit_headroom(tightest)))
+		/* Crossed already: nothing to wait for. */
+		if (limit->used >= threshold)
+			threshold = 0;
+		if (limit->scope == LIMIT_SCOPE_NODE_PIDS) {
+			bpf_probe_arm_pid_allocated(agent->probe, threshold);
+		} else if (limit->cgroup_id != 0 &&
+			   (!tightest || limit_headroom(limit) < limit_headroom(tightest))) {
 			tightest = limit;
+			tightest_threshold = threshold;
+		}
 	}
-	if (tightest && strcmp(tightest->name, "node") == 0) {
-		uint64_t threshold = tightest->max - (uint64_t)(ratio * (double)tightest->max);
-		size_t n;
-
-		bpf_probe_arm_cgroup(agent->probe, cgroup_tree_entries(agent->tree, &n)[0].id,
-				     tightest->used < threshold ? threshold : 0);
-	}
+	bpf_probe_arm_cgroup(agent->probe, tightest ? tightest->cgroup_id : 0, tightest_threshold);
 }
 
 /* Statistics for one tick in STATS_EVERY, so that what the programs cost is known and the knowing
@@ -353,10 +355,18 @@ static void on_trip(struct loop *loop, int fd, uint32_t events, void *data)
 	(void)events;
 	while (sentinel_take(agent->sentinel, &trip)) {
 		any = true;
-		log_info("trip wire: %s reached %" PRIu64 " of the %" PRIu64
-			 " watched for, by %.16s (process %u)",
-			 trip.limit == PW_TRIP_PID_ALLOCATED ? "PIDs in use" : "the node's tasks",
-			 (uint64_t)trip.value, (uint64_t)trip.threshold, trip.comm, trip.tgid);
+		/* Every trip is counted; told are a few, for a storm goes back and forth over a wire. */
+		agent->trips_untold++;
+		if (agent->trip_told_ms != 0 && clock_mono_ms() - agent->trip_told_ms < TRIP_LOG_MS)
+			continue;
+		log_info("trip wire: %s reached %" PRIu64 ", watched for %" PRIu64
+			 ", when %.16s (process %u) forked; %" PRIu64 " trips since the last line",
+			 trip.limit == PW_TRIP_PID_ALLOCATED ? "the node's PIDs in use" :
+							       "the tasks under the binding limit",
+			 (uint64_t)trip.value, (uint64_t)trip.threshold, trip.comm, trip.tgid,
+			 agent->trips_untold);
+		agent->trip_told_ms = clock_mono_ms();
+		agent->trips_untold = 0;
 	}
 	if (any)
 		tick_soon(agent);

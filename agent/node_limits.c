@@ -55,16 +55,21 @@ static void add_tree(const struct node_limits_input *input, struct limit_set *li
 	size_t n;
 
 	entries = cgroup_tree_entries(input->tree, &n);
-	if (input->own_root && entries[0].has_pids)
-		limit_set_add(limits, LIMIT_SCOPE_CGROUP, "node", entries[0].current,
-			      entries[0].max);
-	for (size_t i = 1; i < n; i++) {
-		if (entries[i].id == 0 || !entries[i].has_pids || entries[i].max == LIMIT_NONE)
+	for (size_t i = 0; i < n; i++) {
+		struct limit *limit;
+
+		if (entries[i].id == 0 || !entries[i].has_pids)
 			continue;
-		if (entries[i].kind != CGROUP_KUBEPODS && entries[i].kind != CGROUP_QOS)
+		if (i == 0 && input->own_root)
+			snprintf(path, sizeof(path), "node");
+		else if (entries[i].kind == CGROUP_KUBEPODS || entries[i].kind == CGROUP_QOS)
+			cgroup_tree_path(input->tree, (uint32_t)i, path, sizeof(path));
+		else
 			continue;
-		cgroup_tree_path(input->tree, (uint32_t)i, path, sizeof(path));
-		limit_set_add(limits, LIMIT_SCOPE_CGROUP, path, entries[i].current, entries[i].max);
+		limit = limit_set_add(limits, LIMIT_SCOPE_CGROUP, path, entries[i].current,
+				      entries[i].max);
+		if (limit)
+			limit->cgroup_id = entries[i].id;
 	}
 }
 

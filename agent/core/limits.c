@@ -16,17 +16,17 @@ void limit_set_reset(struct limit_set *set)
 	set->binding = 0;
 }
 
-void limit_set_add(struct limit_set *set, enum limit_scope scope, const char *name, uint64_t used,
-		   uint64_t configured)
+struct limit *limit_set_add(struct limit_set *set, enum limit_scope scope, const char *name,
+			    uint64_t used, uint64_t configured)
 {
 	struct limit *limit;
 	uint64_t max = configured;
 
 	if (configured == LIMIT_NONE)
-		return;
+		return NULL;
 	if (set->n == LIMITS_MAX) {
 		set->dropped++;
-		return;
+		return NULL;
 	}
 	if (scope == LIMIT_SCOPE_NODE_PIDS)
 		max = configured > PID_MAX_RESERVED ? configured - PID_MAX_RESERVED : 0;
@@ -36,9 +36,11 @@ void limit_set_add(struct limit_set *set, enum limit_scope scope, const char *na
 	limit->used = used;
 	limit->max = max;
 	limit->configured = configured;
+	limit->cgroup_id = 0;
 	if (set->n == 0 || limit_headroom(limit) < limit_headroom(&set->limits[set->binding]))
 		set->binding = set->n;
 	set->n++;
+	return limit;
 }
 
 const struct limit *limit_set_binding(const struct limit_set *set)

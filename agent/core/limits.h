@@ -35,6 +35,7 @@ struct limit {
 	uint64_t used;
 	uint64_t max; /* usable maximum: for pid_max already less PID_MAX_RESERVED */
 	uint64_t configured; /* as the kernel's file says; LIMIT_NONE: no limit */
+	uint64_t cgroup_id; /* of the cgroup that has it, 0 for the node-wide ones */
 };
 
 struct limit_set {
@@ -48,9 +49,10 @@ struct limit_set {
 uint64_t limit_headroom(const struct limit *limit);
 void limit_set_reset(struct limit_set *set);
 /* Adds a limit and keeps set->binding right (ties: the one added first). @configured is what the
- * kernel's file says: for pid_max the 300 are taken off here. LIMIT_NONE is not added. */
-void limit_set_add(struct limit_set *set, enum limit_scope scope, const char *name, uint64_t used,
-		   uint64_t configured);
+ * kernel's file says: for pid_max the 300 are taken off here. The new one, or NULL: LIMIT_NONE is not
+ * added, nor what has no room. */
+struct limit *limit_set_add(struct limit_set *set, enum limit_scope scope, const char *name,
+			    uint64_t used, uint64_t configured);
 /* The binding limit, NULL when no limit is known. */
 const struct limit *limit_set_binding(const struct limit_set *set);
 const char *limit_scope_name(enum limit_scope scope);
