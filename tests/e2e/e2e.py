@@ -470,6 +470,31 @@ class Probe:
             len(lines), max(own) * 1e3, raw[-1] * 1e3)
 
 
+class LoopWatch:
+    """The agent's own figure of how long its loop was away, without what the machine kept it waiting
+    for a CPU."""
+
+    SPAN = 0.5  # a figure is of the time since the tick before, so at most this old
+
+    def __init__(self, agent):
+        self.agent, self.samples = agent, []
+        self.sample()
+
+    def sample(self, metrics=None):
+        waited = waited_ns(self.agent.process.pid) / 1e9
+        metrics = metrics or self.agent.metrics()
+        self.samples.append((time.monotonic(), waited, waited_ns(self.agent.process.pid) / 1e9,
+                             metrics.value("pidwarden_loop_longest_seconds")))
+
+    def check(self, bound=0.1):
+        worst = 0.0
+        for at, _, waited, longest in self.samples:
+            before = [row[1] for row in self.samples if row[0] <= at - self.SPAN]
+            worst = max(worst, longest - (waited - (before or [self.samples[0][1]])[-1]))
+        assert worst < bound, "the loop was away for %.0f ms" % (worst * 1e3)
+        return "loop away %.1f ms at most" % (worst * 1e3)
+
+
 # --- a fake kubelet ---
 
 

@@ -19,6 +19,7 @@ def nested():
             files = lambda: len(e2e.os.listdir("/proc/%d/fd" % agent.process.pid))
             before = files()
             inner = []
+            loop = e2e.LoopWatch(agent)
             for i in range(30):
                 for j in range(10):
                     path = container.path
@@ -33,8 +34,9 @@ def nested():
                 assert metrics.value("pidwarden_pod_tasks", pod=pod.name) == pod.current() == 36
                 assert metrics.value("pidwarden_container_tasks", container="build") == 36
                 assert len(metrics["pidwarden_container_tasks"]) == 2, "nested ones are no rows"
-                assert metrics.value("pidwarden_loop_longest_seconds") < 0.1
+                loop.sample(metrics)
             assert files() <= before + 4, "a file a nested cgroup: %d, %d" % (before, files())
+            loop.check()
             for child in held:
                 for kind, value in e2e.let_go(child).items():
                     sums[kind] += value
