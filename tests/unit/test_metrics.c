@@ -87,7 +87,8 @@ static void assert_promtool_clean(void)
 	assert_true(fd >= 0);
 	assert_int_equal(write(fd, text.data, text.len), (ssize_t)text.len);
 	close(fd);
-	snprintf(command, sizeof(command), "\"${PROMTOOL:-promtool}\" check metrics <%s 2>&1", path);
+	snprintf(command, sizeof(command), "\"${PROMTOOL:-promtool}\" check metrics <%s 2>&1",
+		 path);
 	file = popen(command, "r");
 	assert_non_null(file);
 	n = fread(out, 1, sizeof(out) - 1, file);
