@@ -4,39 +4,28 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "act/lever_webhook.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/loop.h"
-#include "core/cgroup_totals.h"
 #include "core/judge.h"
 #include "core/snapshot.h"
-#include "join.h"
 #include "kube/http_client.h"
 #include "kube/kubelet.h"
-#include "node_limits.h"
 #include "options.h"
 #include "present.h"
 #include "read/bpf_probe.h"
-#include "read/cgroup_mount.h"
-#include "read/cgroup_tree.h"
-#include "read/node_facts.h"
+#include "readers.h"
 #include "sentinel.h"
 #include "show/surface.h"
 #include "writer.h"
 
-#define CGROUPS_MAX 65536
-/* Kept free of pids.current files: sockets, maps, rings. */
-#define FDS_RESERVED 256
 #define SHIM_TASKS 12
 /* Standard deviations that the plan keeps free: one moment in a hundred. */
 #define PLAN_DEVIATIONS 2.33
@@ -55,14 +44,10 @@ struct agent {
 	const struct options *options;
 	struct writer *writer;
 
-	struct cgroup_mount mount;
-	struct cgroup_tree *tree;
-	struct bpf_probe *probe; /* NULL: counts of cgroups only */
-	struct cgroup_totals *totals;
-	struct sentinel *sentinel;
+	struct readers *readers;
+	struct sentinel *sentinel; /* NULL: no BPF */
 	struct http_client *http;
 	struct kubelet *kubelet; /* NULL: not configured */
-	struct join *join;
 	struct judge *judge;
 	struct lever *levers[PRESENT_LEVERS];
 	size_t n_levers;
@@ -87,117 +72,6 @@ struct agent {
 
 /* --- the tick --- */
 
-static void read_counts(struct agent *agent)
-{
-	int err;
-
-	if (!agent->probe)
-		return;
-	err = bpf_probe_update(agent->probe, agent->totals);
-	if (err < 0)
-		log_debug("BPF counters: %s", strerror(-err));
-	/* Parents inherit before the join sums subtrees, so that a container that went between two
-	 * ticks is in its pod's totals. */
-	cgroup_totals_settle(agent->totals);
-}
-
-static void read_limits(struct agent *agent, const struct node_facts *facts, bool facts_known)
-{
-	const char *node_cgroup = agent->options->node_cgroup;
-	struct node_limits_input input = {
-		.facts = facts_known ? facts : NULL,
-		.tree = agent->tree,
-		.own_root = node_cgroup[0] != '\0',
-		.mount = agent->mount.path,
-		.node_cgroup = node_cgroup,
-	};
-
-	if (agent->probe)
-		bpf_probe_node_pids(agent->probe, &input.pids_allocated, &input.root_pid_max);
-	node_limits_fill(&input, &agent->next->node);
-}
-
-static void keep_larger(struct task_totals *now, const struct task_totals *before)
-{
-	if (now->processes_created < before->processes_created)
-		now->processes_created = before->processes_created;
-	if (now->threads_created < before->threads_created)
-		now->threads_created = before->threads_created;
-	if (now->execs < before->execs)
-		now->execs = before->execs;
-	if (now->exits < before->exits)
-		now->exits = before->exits;
-}
-
-static void fill_node(struct agent *agent)
-{
-	struct snapshot *next = agent->next;
-	const struct cgroup_entry *entries;
-	const struct cgroup_total *total;
-	size_t n;
-
-	snprintf(next->node.name, sizeof(next->node.name), "%s", agent->options->node_name);
-	next->node.cgroup_mode = cgroup_mode_name(agent->mount.mode);
-	next->node.counting = agent->probe != NULL;
-	if (!agent->totals)
-		return;
-	cgroup_totals_node(agent->totals, &next->node.totals);
-	if (agent->options->node_cgroup[0] == '\0')
-		return;
-	/* A node that is a subtree: what was counted elsewhere on the machine is not its. */
-	memset(&next->node.totals, 0, sizeof(next->node.totals));
-	entries = cgroup_tree_entries(agent->tree, &n);
-	for (size_t i = 0; i < n; i++) {
-		if (entries[i].id == 0)
-			continue;
-		total = cgroup_totals_find(agent->totals, entries[i].id);
-		if (!total)
-			continue;
-		next->node.totals.processes_created +=
-			total->own.processes_created + total->inherited.processes_created;
-		next->node.totals.threads_created +=
-			total->own.threads_created + total->inherited.threads_created;
-		next->node.totals.execs += total->own.execs + total->inherited.execs;
-		next->node.totals.exits += total->own.exits + total->inherited.exits;
-	}
-	/* Tree and counters are read one after the other: a cgroup that is just being removed may be
-	 * in neither for one tick, and a counter must not fall. */
-	keep_larger(&next->node.totals, &agent->shown->node.totals);
-}
-
-/* Readers into the next snapshot. 0, or -errno: the next snapshot is then not to be shown. */
-static int read_all(struct agent *agent, int64_t now_ms)
-{
-	struct snapshot *next = agent->next;
-	struct node_facts facts = { 0 };
-	struct join_input input;
-	bool facts_known;
-	int err;
-
-	err = cgroup_tree_refresh(agent->tree, now_ms);
-	if (err < 0)
-		return err;
-	read_counts(agent);
-	facts_known = node_facts_read(agent->options->proc_root, &facts) == 0;
-	snapshot_reset(next);
-	next->mono_ms = now_ms;
-	next->wall_ms = clock_wall_ms();
-	input = (struct join_input){
-		.tree = agent->tree,
-		.totals = agent->totals,
-		.pods = agent->kubelet ? kubelet_pods(agent->kubelet) : NULL,
-		.now_ms = now_ms,
-		.wall_ms = next->wall_ms,
-		.node_tasks = facts.tasks,
-	};
-	err = join_rows(agent->join, &input, next);
-	if (err < 0)
-		return err;
-	read_limits(agent, &facts, facts_known);
-	fill_node(agent);
-	return 0;
-}
-
 static void show(struct agent *agent)
 {
 	struct present_input input = {
@@ -209,7 +83,7 @@ static void show(struct agent *agent)
 		.now_ms = clock_mono_ms(),
 		.levers = agent->levers,
 		.n_levers = agent->n_levers,
-		.probe = agent->probe,
+		.probe = readers_probe(agent->readers),
 		.sentinel = agent->sentinel,
 		.writer = agent->writer,
 		.loop_longest_seconds = (double)loop_take_longest_ms(agent->loop) / 1000,
@@ -256,6 +130,7 @@ static void decide(struct agent *agent, bool fresh, int64_t now_ms)
  */
 static void arm_wires(struct agent *agent)
 {
+	struct bpf_probe *probe = readers_probe(agent->readers);
 	const struct limit_set *limits = &agent->shown->node.limits;
 	double ratio = agent->decision.level < POLICY_THROTTLE ?
 			       agent->options->headroom_enter_ratio :
@@ -263,7 +138,7 @@ static void arm_wires(struct agent *agent)
 	const struct limit *tightest = NULL;
 	uint64_t tightest_threshold = 0;
 
-	if (!agent->probe)
+	if (!probe)
 		return;
 	for (size_t i = 0; i < limits->n; i++) {
 		const struct limit *limit = &limits->limits[i];
@@ -273,26 +148,28 @@ static void arm_wires(struct agent *agent)
 		if (limit->used >= threshold)
 			threshold = 0;
 		if (limit->scope == LIMIT_SCOPE_NODE_PIDS) {
-			bpf_probe_arm_pid_allocated(agent->probe, threshold);
+			bpf_probe_arm_pid_allocated(probe, threshold);
 		} else if (limit->cgroup_id != 0 &&
 			   (!tightest || limit_headroom(limit) < limit_headroom(tightest))) {
 			tightest = limit;
 			tightest_threshold = threshold;
 		}
 	}
-	bpf_probe_arm_cgroup(agent->probe, tightest ? tightest->cgroup_id : 0, tightest_threshold);
+	bpf_probe_arm_cgroup(probe, tightest ? tightest->cgroup_id : 0, tightest_threshold);
 }
 
 /* Statistics for one tick in STATS_EVERY, so that what the programs cost is known and the knowing
  * costs nothing. */
 static void sample_stats(struct agent *agent)
 {
-	if (!agent->probe)
+	struct bpf_probe *probe = readers_probe(agent->readers);
+
+	if (!probe)
 		return;
 	if (agent->ticks % STATS_EVERY == 1)
-		bpf_probe_stats_enable(agent->probe);
+		bpf_probe_stats_enable(probe);
 	else if (agent->ticks % STATS_EVERY == 2)
-		bpf_probe_stats_disable(agent->probe);
+		bpf_probe_stats_disable(probe);
 }
 
 static void tick(struct agent *agent)
@@ -303,7 +180,8 @@ static void tick(struct agent *agent)
 	agent->last_tick_ms = now_ms;
 	agent->ticks++;
 	sample_stats(agent);
-	err = read_all(agent, now_ms);
+	err = readers_read(agent->readers, agent->kubelet ? kubelet_pods(agent->kubelet) : NULL,
+			   now_ms, agent->next);
 	if (err == 0) {
 		struct snapshot *previous = agent->shown;
 
@@ -322,7 +200,7 @@ static void tick(struct agent *agent)
 			log_info("reading the node: works again");
 		agent->tick_error = err;
 	}
-	if (agent->kubelet && join_pods_unknown(agent->join) > 0)
+	if (agent->kubelet && join_pods_unknown(readers_join(agent->readers)) > 0)
 		kubelet_poke(agent->kubelet);
 	decide(agent, err == 0, now_ms);
 	if (err == 0)
@@ -380,7 +258,7 @@ static void on_rare(struct loop *loop, int fd, uint32_t events, void *data)
 	(void)loop;
 	(void)fd;
 	(void)events;
-	bpf_probe_drain(agent->probe, agent->totals);
+	readers_drain(agent->readers);
 }
 
 static void on_pods(void *data)
@@ -402,87 +280,19 @@ static void on_written(struct loop *loop, int fd, uint32_t events, void *data)
 
 /* --- start --- */
 
-static size_t max_counter_fds(void)
+static int open_sentinel(struct agent *agent)
 {
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur <= 2 * FDS_RESERVED)
-		return 0;
-	return limit.rlim_cur == RLIM_INFINITY ? CGROUPS_MAX :
-						 (size_t)limit.rlim_cur - FDS_RESERVED;
-}
-
-static bool counts_pids(const char *dir)
-{
-	char path[PATH_MAX];
-
-	return snprintf(path, sizeof(path), "%s/pids.current", dir) < (int)sizeof(path) &&
-	       access(path, F_OK) == 0;
-}
-
-static int open_cgroups(struct agent *agent)
-{
-	const struct options *options = agent->options;
-	const char *root;
+	struct bpf_probe *probe = readers_probe(agent->readers);
 	int err;
 
-	err = cgroup_mount_find(options->proc_root, options->cgroup_root, &agent->mount);
-	if (err < 0) {
-		log_error(
-			"no cgroup hierarchy with the pids controller %s%s: nothing can be counted",
-			options->cgroup_root[0] != '\0' ? "below " : "is mounted",
-			options->cgroup_root);
-		return err;
-	}
-	root = options->node_cgroup[0] != '\0' ? options->node_cgroup : agent->mount.path;
-	if (strcmp(root, agent->mount.path) != 0 && !counts_pids(root)) {
-		log_error("node-cgroup %s: no cgroup in which pids are counted (it has no file "
-			  "pids.current); the pids hierarchy is at %s",
-			  root, agent->mount.path);
-		return -EINVAL;
-	}
-	err = cgroup_tree_new(root, CGROUPS_MAX, max_counter_fds(), &agent->tree);
-	if (err < 0) {
-		log_error("cgroup directory %s: %s", root, strerror(-err));
-		return err;
-	}
-	log_info("cgroups: %s, pids hierarchy at %s, node is %s",
-		 cgroup_mode_name(agent->mount.mode), agent->mount.path, root);
-	return 0;
-}
-
-/* Without BPF the agent runs on: what is lost is said here and shown on every surface. */
-static int open_probe(struct agent *agent)
-{
-	struct bpf_probe_error why;
-	int err;
-
-	if (agent->options->no_bpf) {
-		snprintf(agent->shown->bpf_error, sizeof(agent->shown->bpf_error),
-			 "switched off by --no-bpf");
-		log_info("BPF is switched off: cgroup counts only");
+	snprintf(agent->shown->bpf_error, sizeof(agent->shown->bpf_error), "%s",
+		 readers_bpf_error(agent->readers));
+	if (!probe)
 		return 0;
-	}
-	err = bpf_probe_new(NULL, &agent->probe, &why);
-	if (err < 0) {
-		snprintf(agent->shown->bpf_error, sizeof(agent->shown->bpf_error), "%s", why.text);
-		log_warn("%s", why.text);
-		if (why.detail[0] != '\0')
-			log_info("libbpf: %s", why.detail);
-		agent->probe = NULL;
-		return 0;
-	}
-	err = cgroup_totals_new(CGROUPS_MAX, &agent->totals);
+	err = sentinel_new(probe, &agent->sentinel);
 	if (err < 0)
-		return err;
-	err = sentinel_new(agent->probe, &agent->sentinel);
-	if (err < 0) {
 		log_error("sentinel thread: %s", strerror(-err));
-		return err;
-	}
-	/* Parsing BTF takes 12 MB of which 1.4 MB stay: give the rest back. */
-	malloc_trim(0);
-	return 0;
+	return err;
 }
 
 static int64_t journal_put(const char *path, const char *text, uint64_t len, void *data)
@@ -534,14 +344,14 @@ static bool pod_alive(const char *cgroup_uid, void *data)
 {
 	const struct agent *agent = data;
 
-	return join_pod_alive(cgroup_uid, agent->join);
+	return join_pod_alive(cgroup_uid, readers_join(agent->readers));
 }
 
 static size_t pods_alive(void *data)
 {
 	const struct agent *agent = data;
 
-	return join_pods_alive(agent->join);
+	return join_pods_alive(readers_join(agent->readers));
 }
 
 static int open_kubelet(struct agent *agent)
@@ -622,9 +432,9 @@ static int watch_all(struct agent *agent)
 	if (err == 0 && agent->sentinel)
 		err = loop_add_fd(agent->loop, sentinel_event_fd(agent->sentinel), EPOLLIN, on_trip,
 				  agent);
-	if (err == 0 && agent->probe)
-		err = loop_add_fd(agent->loop, bpf_probe_rare_fd(agent->probe), EPOLLIN, on_rare,
-				  agent);
+	if (err == 0 && readers_probe(agent->readers))
+		err = loop_add_fd(agent->loop, bpf_probe_rare_fd(readers_probe(agent->readers)),
+				  EPOLLIN, on_rare, agent);
 	return err;
 }
 
@@ -645,11 +455,9 @@ int agent_new(struct loop *loop, const struct options *options, struct writer *w
 	log_info("pidwarden %s, %s mode, node %s", PIDWARDEN_VERSION,
 		 options->mode == OPTIONS_MODE_THROTTLE ? "throttle" : "observe",
 		 options->node_name);
-	err = open_cgroups(agent);
+	err = readers_new(options, &agent->readers);
 	if (err == 0)
-		err = open_probe(agent);
-	if (err == 0)
-		err = join_new(&agent->join);
+		err = open_sentinel(agent);
 	if (err == 0)
 		err = open_judge(agent);
 	if (err == 0)
@@ -683,11 +491,8 @@ void agent_free(struct agent *agent)
 	kubelet_free(agent->kubelet);
 	http_client_free(agent->http);
 	judge_free(agent->judge);
-	join_free(agent->join);
 	sentinel_free(agent->sentinel);
-	cgroup_totals_free(agent->totals);
-	bpf_probe_free(agent->probe);
-	cgroup_tree_free(agent->tree);
+	readers_free(agent->readers);
 	snapshot_done(&agent->snapshots[0]);
 	snapshot_done(&agent->snapshots[1]);
 	free(agent);

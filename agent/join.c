@@ -80,14 +80,6 @@ static int workspace_fit(struct join *join, size_t n)
 	return 0;
 }
 
-static void totals_add(struct task_totals *sum, const struct task_totals *more)
-{
-	sum->processes_created += more->processes_created;
-	sum->threads_created += more->threads_created;
-	sum->execs += more->execs;
-	sum->exits += more->exits;
-}
-
 /* Entries with parents before children: the array itself is a queue. Returns their number. */
 static size_t order_entries(struct join *join, const struct cgroup_entry *entries)
 {
@@ -113,14 +105,14 @@ static void sum_subtrees(struct join *join, const struct join_input *input,
 		join->children[index] = 0;
 		memset(&join->subtree[index], 0, sizeof(join->subtree[index]));
 		if (total) {
-			totals_add(&join->subtree[index], &total->own);
-			totals_add(&join->subtree[index], &total->inherited);
+			task_totals_add(&join->subtree[index], &total->own);
+			task_totals_add(&join->subtree[index], &total->inherited);
 		}
 	}
 	for (size_t i = n; i-- > 1;) {
 		uint32_t index = join->order[i], parent = entries[index].parent;
 
-		totals_add(&join->subtree[parent], &join->subtree[index]);
+		task_totals_add(&join->subtree[parent], &join->subtree[index]);
 		if (entries[index].has_pids)
 			join->children[parent] += entries[index].current;
 	}
@@ -232,12 +224,6 @@ static const struct pod_memory *recall(const struct pod_memory *memory, size_t n
 	return bsearch(&key, memory, n, sizeof(*memory), by_uid);
 }
 
-static void keep_larger(uint64_t *value, uint64_t before)
-{
-	if (*value < before)
-		*value = before;
-}
-
 /*
  * Tree and counters are read one after the other. A container removed in between has left the one and
  * not yet handed its counts on in the other, so for one tick its pod would seem to have done less.
@@ -247,12 +233,8 @@ static void remember(struct join *join, uint64_t cgroup_id, struct pod_row *row)
 	const struct pod_memory *last = recall(join->last_memory, join->n_last_memory, row->uid);
 	struct pod_memory *memory = &join->memory[join->n_memory++];
 
-	if (last && last->cgroup_id == cgroup_id) {
-		keep_larger(&row->totals.processes_created, last->totals.processes_created);
-		keep_larger(&row->totals.threads_created, last->totals.threads_created);
-		keep_larger(&row->totals.execs, last->totals.execs);
-		keep_larger(&row->totals.exits, last->totals.exits);
-	}
+	if (last && last->cgroup_id == cgroup_id)
+		task_totals_keep(&row->totals, &last->totals);
 	memcpy(memory->uid, row->uid, sizeof(memory->uid));
 	memory->cgroup_id = cgroup_id;
 	memory->tasks = row->tasks;

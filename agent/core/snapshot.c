@@ -4,6 +4,28 @@
 #include <stdlib.h>
 #include <string.h>
 
+void task_totals_add(struct task_totals *sum, const struct task_totals *more)
+{
+	sum->processes_created += more->processes_created;
+	sum->threads_created += more->threads_created;
+	sum->execs += more->execs;
+	sum->exits += more->exits;
+}
+
+static void keep_larger(uint64_t *value, uint64_t before)
+{
+	if (*value < before)
+		*value = before;
+}
+
+void task_totals_keep(struct task_totals *totals, const struct task_totals *before)
+{
+	keep_larger(&totals->processes_created, before->processes_created);
+	keep_larger(&totals->threads_created, before->threads_created);
+	keep_larger(&totals->execs, before->execs);
+	keep_larger(&totals->exits, before->exits);
+}
+
 void snapshot_done(struct snapshot *snapshot)
 {
 	if (!snapshot)

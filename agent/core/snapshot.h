@@ -111,6 +111,10 @@ struct snapshot {
 	char bpf_error[512]; /* why there are no counters; "" when there are */
 };
 
+void task_totals_add(struct task_totals *sum, const struct task_totals *more);
+/* Keeps each count at least what it was @before: totals never fall. */
+void task_totals_keep(struct task_totals *totals, const struct task_totals *before);
+
 void snapshot_done(struct snapshot *snapshot);
 /* Empties the rows and keeps their memory. */
 void snapshot_reset(struct snapshot *snapshot);
