@@ -108,6 +108,7 @@ void present_fill(struct present *present, const struct present_input *input)
 	view->writer.running = true;
 	view->writer.queued = writer.queued;
 	view->writer.dropped = writer.dropped;
+	view->writer.failed = writer.failed;
 	view->loop_longest_seconds = input->loop_longest_seconds;
 	process_stats_read(&view->process);
 }

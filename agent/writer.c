@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #include "base/clean.h"
-#include "base/clock.h"
 #include "base/thread.h"
 
 /* About 2,000 log lines: some seconds of a bad night. */
@@ -171,7 +170,6 @@ static void *writer_main(void *data)
 
 	pthread_mutex_lock(&writer->lock);
 	for (;;) {
-		int64_t started_ns, took_us;
 		uint64_t one = 1;
 		int err;
 
@@ -185,16 +183,12 @@ static void *writer_main(void *data)
 		writer->busy = true;
 		pthread_mutex_unlock(&writer->lock);
 
-		started_ns = clock_mono_ns();
 		err = perform(writer);
-		took_us = (clock_mono_ns() - started_ns) / 1000;
 
 		pthread_mutex_lock(&writer->lock);
 		writer->busy = false;
 		writer->n_queued--;
 		writer->stats.failed += err < 0;
-		if ((uint64_t)took_us > writer->stats.slowest_us)
-			writer->stats.slowest_us = (uint64_t)took_us;
 		if (writer->message.kind != MESSAGE_LOG) {
 			writer->done_ticket = writer->message.ticket;
 			if (write(writer->event_fd, &one, sizeof(one)) < 0)

@@ -17,7 +17,6 @@ struct writer_stats {
 	uint64_t queued; /* messages waiting */
 	uint64_t dropped; /* messages lost to a full queue */
 	uint64_t failed; /* writes that the kernel refused */
-	uint64_t slowest_us; /* longest single write */
 };
 
 /* Starts the thread. */

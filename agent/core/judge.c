@@ -173,11 +173,6 @@ int judge_decide(struct judge *judge, const struct snapshot *snapshot, bool fres
 	return err;
 }
 
-enum policy_level judge_level(const struct judge *judge)
-{
-	return judge->policy.level;
-}
-
 const struct build_table *judge_builds(const struct judge *judge)
 {
 	return judge->builds;

@@ -50,7 +50,6 @@ void judge_free(struct judge *judge);
  */
 int judge_decide(struct judge *judge, const struct snapshot *snapshot, bool fresh, int64_t now_ms,
 		 struct judge_forecast *ret_forecast, struct policy_decision *ret_decision);
-enum policy_level judge_level(const struct judge *judge);
 const struct build_table *judge_builds(const struct judge *judge);
 
 #endif

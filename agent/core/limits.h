@@ -17,7 +17,7 @@
 /*
  * The kernel hands out 300..pid_max-1 once the numbers have wrapped (RESERVED_PIDS in
  * kernel/pid.c: alloc_pid() passes idr_alloc_cyclic() a minimum of 300 when the cursor has
- * passed it), so a tenth-of-a-percent matter on large nodes is real on small ones.
+ * passed it), so a small matter on large nodes is a large one on small nodes.
  */
 #define PID_MAX_RESERVED 300
 

@@ -596,11 +596,6 @@ void cgroup_tree_free(struct cgroup_tree *tree)
 	free(tree);
 }
 
-int cgroup_tree_fd(const struct cgroup_tree *tree)
-{
-	return tree->inotify_fd;
-}
-
 const struct cgroup_entry *cgroup_tree_entries(const struct cgroup_tree *tree, size_t *ret_n)
 {
 	*ret_n = tree->n;

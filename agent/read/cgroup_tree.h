@@ -57,9 +57,6 @@ void cgroup_tree_free(struct cgroup_tree *tree);
  */
 int cgroup_tree_refresh(struct cgroup_tree *tree, int64_t now_ms);
 
-/* Readable when a directory was made or removed since the last refresh; -1 without inotify. */
-int cgroup_tree_fd(const struct cgroup_tree *tree);
-
 /* Entries 0..n-1, entry 0 is the root; free ones have id 0. Valid until the next refresh. */
 const struct cgroup_entry *cgroup_tree_entries(const struct cgroup_tree *tree, size_t *ret_n);
 /* Index by cgroup id, CGROUP_INDEX_NONE when unknown. */

@@ -344,6 +344,7 @@ static void collect_agent(struct metric_scalars *s, const struct view *view)
 	if (view->writer.running) {
 		s->writer_queued = (double)view->writer.queued;
 		s->writer_dropped = (double)view->writer.dropped;
+		s->writer_failed = (double)view->writer.failed;
 	}
 	s->cpu_seconds = process->cpu_seconds;
 	s->resident_bytes = (double)process->resident_bytes;

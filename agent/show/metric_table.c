@@ -161,6 +161,8 @@ const struct metric metric_table[] = {
 	  "Lines waiting for the thread that writes to disk.", "" },
 	{ "pidwarden_writer_dropped_lines_total", METRIC_COUNTER, ONE(writer_dropped), "lines", "",
 	  "Lines lost because the writer's queue was full.", "" },
+	{ "pidwarden_writer_failed_writes_total", METRIC_COUNTER, ONE(writer_failed), "writes", "",
+	  "Log lines and state files that could not be written.", "" },
 
 	/* What the agent itself costs. */
 	{ "pidwarden_bpf_counting", METRIC_GAUGE, ONE(counting), "", "",

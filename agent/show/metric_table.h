@@ -52,7 +52,7 @@ struct metric_scalars {
 		kubelet_items_skipped;
 	double snapshot_sequence, snapshot_time, tick_seconds, loop_longest;
 	double sentinel_realtime, sentinel_wakeups;
-	double writer_queued, writer_dropped;
+	double writer_queued, writer_dropped, writer_failed;
 	double cpu_seconds, resident_bytes, virtual_bytes, max_virtual_bytes, open_fds, max_fds,
 		threads, start_seconds;
 };

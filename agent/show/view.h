@@ -60,6 +60,7 @@ struct view_writer {
 	bool running;
 	uint64_t queued; /* lines waiting now */
 	uint64_t dropped; /* lines lost to a full queue since the start */
+	uint64_t failed; /* writes that the kernel refused since then */
 };
 
 struct view_forecast {

@@ -295,5 +295,35 @@ def blameless():
             agent.stop()
 
 
+def no_pid_for_itself():
+    """Every PID of the agent's own cgroup is taken by its three threads: it counts, serves, asks the
+    kubelet and the generator all the same, writes its record, and never even tries to fork."""
+    with setup() as s:
+        own = "%s/pidwarden-own-%s" % (e2e.pids_mount()[0], e2e.hex_id()[:12])
+        e2e.make_cgroup(own)
+        try:
+            with s.agent() as agent:
+                e2e.write(own + "/cgroup.procs", str(agent.process.pid))
+                e2e.write(own + "/pids.max", "3")
+                assert e2e.read(own + "/pids.current").strip() == "3"
+                agent.ticks(3)
+                s.press()
+                e2e.wait_for("a limit", 5, s.generator.limited)
+                e2e.wait_for("the record", 2, lambda: e2e.os.listdir(s.state) != [])
+                assert agent.metrics().value("pidwarden_kubelet_up") == 1
+                for path in ("/", "/metrics", "/healthz", "/readyz", "/api/v1/node", "/api/v1/pods"):
+                    assert agent.get(path)[0] == 200, path
+                s.relax()
+                e2e.wait_for("withdrawn", 8, lambda: s.generator.last()["max_concurrent"] is None)
+                events = dict(line.split() for line in
+                              e2e.read(own + "/pids.events").strip().split("\n"))
+                assert events["max"] == "0", events
+                # A sanitizer looks for leaks by a process of its own at the end.
+                e2e.write(own + "/pids.max", "max")
+                agent.stop()
+        finally:
+            e2e.remove_cgroup(own)
+
+
 e2e.run([in_force_and_withdrawn, observe_says_only, ends_and_restarts, bad_generators, expires,
-         blameless])
+         blameless, no_pid_for_itself])

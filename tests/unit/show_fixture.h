@@ -140,7 +140,7 @@ static inline void fixture_init(struct show_fixture *fixture)
 	view->sentinel.wakeup_seconds.counts[1] = 2;
 	view->sentinel.wakeup_seconds.counts[2] = 1;
 	view->sentinel.wakeup_seconds.sum = 0.15;
-	view->writer = (struct view_writer){ true, 3, 1 };
+	view->writer = (struct view_writer){ true, 3, 1, 2 };
 	view->loop_longest_seconds = 0.004;
 	view->process = (struct process_stats){ 1.5, 7340032, 30000000, UINT64_MAX,
 						24,  1024,    3,	1795290000.25 };
